@@ -12,7 +12,7 @@
 use std::{env, error::Error, path::PathBuf, sync::Arc};
 
 use berth_embed::{MemoryCatalog, ReplaySource, SyncHost, core::Kind};
-use berth_service::{Engine, EngineConfig, HttpServer, Listener, Plugins, Service, ServiceHost};
+use berth_service::{Engine, EngineConfig, HttpServer, Listener, LoadedPlugins, Service, ServiceHost};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .catalog(Arc::new(MemoryCatalog::of_kinds([Kind::new("AWS::S3::Bucket")?])))
         .build()?;
     // Files of plugins that change are loaded again.
-    let plugins = Plugins { engine, dirs, lock: None, host_depends: false };
+    let plugins = LoadedPlugins { engine, dirs, lock: None, host_depends: false };
     let service = Service::builder(ServiceHost { host, plugins: Some(plugins) })
         .listener(Listener::Webhook { app_host: "https://berth.example.com".parse()?, resync_on_start: true })
         .http(HttpServer { status_page: true, ..HttpServer::default() })

@@ -62,7 +62,7 @@ def test_cfn_lint_has_nothing_to_say(template):
     assert [f"{one.rule.id} line {one.linenumber}: {one.message}" for one in found] == []
 
 
-def test_cfn_lint_would_tell_of_an_action_that_is_none(read_policy):
+def test_cfn_lint_would_find_an_action_that_is_none(read_policy):
     # Else the test above would say nothing of the policy.
     text = TEMPLATE.read_text().replace("s3:ListAllMyBuckets", "s3:ListAllMyBaskets")
     found = api.lint(text, config=ManualArgs(regions=["us-east-1"]))

@@ -19,7 +19,7 @@ def test_docker_run_has_the_variables_of_the_command():
     assert variables((EXAMPLES / "docker/README.md").read_text()) == held
 
 
-def test_the_image_has_what_its_readme_tells():
+def test_the_image_has_what_its_readme_says():
     image = (TOP / "Dockerfile").read_text()
     readme = (EXAMPLES / "docker/README.md").read_text()
     for told in ["/usr/bin/berth", "/extra-plugins", "/var/lib/berth", "/etc/berth", "1001:1001", "8000"]:
@@ -40,7 +40,7 @@ def test_the_charts_readme_gives_the_command_that_is_tested():
     assert re.findall(r"--set ([\w.]+)=", readme) == list(SEED)
 
 
-def test_templates_parameters_are_told():
+def test_templates_parameters_are_reported():
     readme = (EXAMPLES / "cloudformation/README.md").read_text()
     parameters = cfn_yaml.load(str(EXAMPLES / "cloudformation/member-role.yaml"))["Parameters"]
     assert re.findall(r"^\| `(\w+)`", readme, re.MULTILINE) == list(parameters)

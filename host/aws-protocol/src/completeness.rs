@@ -128,12 +128,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Service;
+    use crate::AwsService;
 
     /// Returns whether the response with this body is a complete list, by both ways of reading it.
     fn is_complete(operation: &str, body: &str, items: &str, empty: &Value) -> bool {
         let (service, name) = operation.split_once('.').unwrap();
-        let operation = Service::load(service).unwrap().operation(name).unwrap();
+        let operation = AwsService::load(service).unwrap().operation(name).unwrap();
         let items = Path::parse(items).unwrap();
         let empty: Option<EmptyList> = serde_json::from_value(empty.clone()).unwrap();
         let answer = operation.decode(200, &HeaderMap::new(), body.as_bytes()).unwrap();

@@ -3,7 +3,7 @@
 use berth_core::{PARTITIONS, Partition, Region, partition_of};
 use url::Url;
 
-use crate::{Operation, endpoint_table::Row};
+use crate::{Operation, endpoint_table::EndpointRow};
 
 /// The address of a request, and the names with which it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Operation {
             (false, true) => &variants.dual,
             (true, true) => &variants.fips_dual,
         };
-        let Row(url, signing_region, signing_name) =
+        let EndpointRow(url, signing_region, signing_name) =
             rows.regions.get(region.as_str()).unwrap_or(&rows.default).as_ref().ok_or_else(not_offered)?;
         let or = |text: &String, default: &str| {
             if text.is_empty() { default.to_owned() } else { text.clone() }
@@ -114,7 +114,7 @@ impl Operation {
 mod tests {
     use berth_core::{Partition, home_region};
 
-    use crate::{EndpointOptions, Service};
+    use crate::{EndpointOptions, AwsService};
 
     #[test]
     fn global_and_regional_services_are_found() {
@@ -168,7 +168,7 @@ mod tests {
                 "https://email.eu-west-1.amazonaws.com/ eu-west-1 ses",
             ),
         ] {
-            let operation = Service::load(service).unwrap().operation(operation).unwrap();
+            let operation = AwsService::load(service).unwrap().operation(operation).unwrap();
             let endpoint = operation.endpoint(&region.parse().unwrap(), EndpointOptions::default()).unwrap();
             let found = format!("{} {} {}", endpoint.url, endpoint.signing_region, endpoint.signing_name);
             assert_eq!(found, expected);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_aws_does_not_have_is_an_error() {
-        let operation = Service::load("s3").unwrap().operation("ListBuckets").unwrap();
+        let operation = AwsService::load("s3").unwrap().operation("ListBuckets").unwrap();
         let fips = EndpointOptions { fips: true, dual_stack: false };
         let error = operation.endpoint(&"cn-north-1".parse().unwrap(), fips).unwrap_err();
         assert_eq!(error.to_string(), "AWS service `s3` has no FIPS endpoint for region `cn-north-1`");
@@ -225,7 +225,7 @@ mod tests {
                 "api.aws.hci.ic.gov",
             ),
         ] {
-            let operation = Service::load(service).unwrap().operation(operation).unwrap();
+            let operation = AwsService::load(service).unwrap().operation(operation).unwrap();
             let region = region.parse().unwrap();
             let endpoint = operation.endpoint(&region, EndpointOptions::default()).unwrap();
             assert_eq!(endpoint.url.host_str(), Some(plain));
@@ -239,7 +239,7 @@ mod tests {
             (Partition::AwsEusc, "https://iam.eusc-de-east-1.amazonaws.eu/ eusc-de-east-1"),
             (Partition::AwsIso, "https://iam.us-iso-east-1.c2s.ic.gov/ us-iso-east-1"),
         ] {
-            let operation = Service::load("iam").unwrap().operation("ListRoles").unwrap();
+            let operation = AwsService::load("iam").unwrap().operation("ListRoles").unwrap();
             let endpoint = operation.endpoint(&home_region(partition), EndpointOptions::default()).unwrap();
             assert_eq!(format!("{} {}", endpoint.url, endpoint.signing_region), expected);
         }

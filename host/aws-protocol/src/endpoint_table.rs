@@ -22,12 +22,12 @@ pub(crate) struct Variants {
 /// rows of the other regions.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rows {
-    pub(crate) default: Option<Row>,
+    pub(crate) default: Option<EndpointRow>,
     #[serde(default)]
-    pub(crate) regions: BTreeMap<String, Option<Row>>,
+    pub(crate) regions: BTreeMap<String, Option<EndpointRow>>,
 }
 
 /// The URL with `{region}` for the region, the signing region and the signing name; empty for the region
 /// itself and the service's own signing name.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Row(pub(crate) String, pub(crate) String, pub(crate) String);
+pub(crate) struct EndpointRow(pub(crate) String, pub(crate) String, pub(crate) String);

@@ -1,6 +1,6 @@
 //! AWS's protocols: service models, and one codec per protocol. Bytes in, bytes out.
 //!
-//! - [`Service::load`] finds a service, and [`Service::operation`] one of its read operations.
+//! - [`AwsService::load`] finds a service, and [`AwsService::operation`] one of its read operations.
 //! - [`Operation::encode`] turns a JSON input into the parts of an HTTP request, and
 //!   [`Operation::endpoint`] returns its destination.
 //! - [`Operation::decode`] turns the response into the JSON that `aws <service> <operation> --output json`
@@ -72,4 +72,4 @@ pub use model::Protocol;
 pub use pagination::{PageCursor, Pagination, PaginationError};
 pub use plan_validator::validate_plan;
 pub use request::WireRequest;
-pub use service::{ModelError, Operation, Service};
+pub use service::{ModelError, Operation, AwsService};

@@ -8,7 +8,7 @@ use berth_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{Operation, Service};
+use crate::{Operation, AwsService};
 
 /// Validates a kind's fetch plan and its reads after events against AWS's models, and returns every
 /// violation.
@@ -25,7 +25,7 @@ fn missing_page_sizes(kind: &KindManifest) -> Vec<String> {
     let lists = kind.plan().list_steps();
     let violation = |step: &&Step| {
         let operation =
-            Service::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
+            AwsService::load(&step.service).and_then(|service| service.operation(&step.operation)).ok()?;
         let limit = operation.missing_page_size(step.input.source())?;
         Some(format!(
             "{}, step `{}`: `input` does not set the page size `{limit}`; set the largest value that AWS \
@@ -70,7 +70,7 @@ impl<'a> PlanValidator<'a> {
     /// items. The resource that stands for a deleted one must be a subset of a listed one.
     fn of_events(kind: &KindManifest, violations: &mut Vec<String>) {
         let name = &kind.kind;
-        let single = match kind.narrowed() {
+        let single = match kind.for_single_resource() {
             Ok(single) => single,
             Err(error) => return violations.push(format!("{name}: {error}")),
         };
@@ -112,7 +112,7 @@ impl<'a> PlanValidator<'a> {
     }
 
     fn run(&mut self, step: &'a Step) {
-        let operation = Service::load(&step.service).and_then(|service| service.operation(&step.operation));
+        let operation = AwsService::load(&step.service).and_then(|service| service.operation(&step.operation));
         let operation = match operation {
             Ok(operation) => operation,
             Err(error) => return self.report(step, error),

@@ -52,12 +52,12 @@ fn sample(model: &Model, reference: &Reference, within: &mut Vec<usize>) -> Valu
 mod tests {
     use serde_json::json;
 
-    use crate::Service;
+    use crate::AwsService;
 
     #[test]
     fn a_sample_has_every_member_and_is_finite() {
         let sample = |service: &str, operation: &str| {
-            Service::load(service).unwrap().operation(operation).unwrap().sample()
+            AwsService::load(service).unwrap().operation(operation).unwrap().sample()
         };
         let buckets = sample("s3", "ListBuckets");
         assert_eq!(buckets["Buckets"][0]["Name"], "sample");

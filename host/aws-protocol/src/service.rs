@@ -16,7 +16,7 @@ static ARCHIVE: &[u8] = include_bytes!("../models/models.bin");
 
 struct Entry {
     frame: &'static [u8],
-    loaded: OnceLock<Result<Service, ModelError>>,
+    loaded: OnceLock<Result<AwsService, ModelError>>,
 }
 
 static SERVICES: LazyLock<BTreeMap<&'static str, Entry>> = LazyLock::new(|| {
@@ -77,14 +77,14 @@ fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
 
 /// An AWS service with its read operations. Cheap to clone.
 #[derive(Clone)]
-pub struct Service(Arc<Inner>);
+pub struct AwsService(Arc<Inner>);
 
 struct Inner {
     name: String,
     model: Model,
 }
 
-impl Service {
+impl AwsService {
     /// Finds a service by its botocore name (`ec2`, `s3`, `ecs`, `sesv2`). Its model is unpacked once per
     /// process, on first use.
     ///
@@ -168,7 +168,7 @@ impl Service {
     }
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for AwsService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Service").field(&self.name()).finish()
     }
@@ -177,7 +177,7 @@ impl fmt::Debug for Service {
 /// A read operation of a service. Cheap to clone.
 #[derive(Clone)]
 pub struct Operation {
-    service: Service,
+    service: AwsService,
     index: usize,
 }
 
@@ -188,7 +188,7 @@ impl Operation {
     }
 
     /// Returns the service of the operation.
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &AwsService {
         &self.service
     }
 
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn lists_without_pagination_in_botocore_are_paged_as_well() {
         let mut input = serde_json::json!({});
-        let operation = Service::load("sesv2").unwrap().operation("ListEmailIdentities").unwrap();
+        let operation = AwsService::load("sesv2").unwrap().operation("ListEmailIdentities").unwrap();
         let more =
             operation.pagination().unwrap().advance(&serde_json::json!({"NextToken": "t"}), &mut input);
         assert_eq!((more, input), (Ok(true), serde_json::json!({"NextToken": "t"})));
@@ -236,30 +236,30 @@ mod tests {
 
     #[test]
     fn unknown_names_are_reported_with_similar_names() {
-        let error = Service::load("ec3").unwrap_err().to_string();
+        let error = AwsService::load("ec3").unwrap_err().to_string();
         assert!(error.starts_with("unknown AWS service `ec3`; similar names: `ec2`"), "{error}");
-        let error = Service::load("ec2").unwrap().operation("DescribeInstance").unwrap_err().to_string();
+        let error = AwsService::load("ec2").unwrap().operation("DescribeInstance").unwrap_err().to_string();
         assert!(
             error.contains("has no read operation `DescribeInstance`; similar names: `DescribeInstances`"),
             "{error}"
         );
-        assert!(Service::load("").is_err());
+        assert!(AwsService::load("").is_err());
     }
 
     #[test]
     fn only_read_operations_exist() {
-        let ec2 = Service::load("ec2").unwrap();
+        let ec2 = AwsService::load("ec2").unwrap();
         for write in ["RunInstances", "TerminateInstances", "ModifyVpcAttribute"] {
             assert!(ec2.operation(write).is_err(), "{write}");
         }
-        assert!(Service::load("dynamodb").unwrap().operation("Scan").is_err());
+        assert!(AwsService::load("dynamodb").unwrap().operation("Scan").is_err());
     }
 
     #[test]
     fn every_embedded_model_loads() {
         let mut operations = 0;
-        for name in Service::names() {
-            operations += Service::load(name).unwrap().operations().count();
+        for name in AwsService::names() {
+            operations += AwsService::load(name).unwrap().operations().count();
         }
         assert!(operations > 8_000, "{operations}");
     }

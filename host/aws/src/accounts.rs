@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     AwsConfig, ConfigError,
-    client::{Client, Target},
-    credentials::{Identities, Session, session_names},
+    client::{AwsClient, RegionalSession},
+    credentials::{Identities, AccountSession, session_names},
     errors::{AWS, CallError},
 };
 
@@ -42,9 +42,9 @@ pub(crate) enum RoleEntry {
 }
 
 /// An account and, if it can be read, its credentials.
-pub(crate) struct Member {
+pub(crate) struct ListedAccount {
     pub(crate) account: Arc<Account>,
-    pub(crate) session: Result<Arc<Session>, Problem>,
+    pub(crate) session: Result<Arc<AccountSession>, Problem>,
 }
 
 const ROLE_ARNS: &str = "OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS";
@@ -118,13 +118,13 @@ fn entry(text: &str, partition: Partition) -> Result<(AccountId, RoleEntry), Con
 
 /// The accounts that discovery found.
 pub(crate) struct Discovered {
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<ListedAccount>,
     /// The session that may query the organization, if there is one.
-    pub(crate) management: Option<(AccountId, Arc<Session>)>,
+    pub(crate) management: Option<(AccountId, Arc<AccountSession>)>,
 }
 
-impl From<Vec<Member>> for Discovered {
-    fn from(members: Vec<Member>) -> Self {
+impl From<Vec<ListedAccount>> for Discovered {
+    fn from(members: Vec<ListedAccount>) -> Self {
         Self { members, management: None }
     }
 }
@@ -132,7 +132,7 @@ impl From<Vec<Member>> for Discovered {
 /// Finds the accounts and authenticates to each.
 pub(crate) struct Discovery<'a> {
     pub(crate) identities: &'a Identities,
-    pub(crate) client: &'a Arc<Client>,
+    pub(crate) client: &'a Arc<AwsClient>,
     pub(crate) strategy: &'a Strategy,
     pub(crate) partition: Partition,
     /// The number of roles that are assumed at once.
@@ -155,22 +155,22 @@ impl Discovery<'_> {
         }
     }
 
-    async fn single(&self) -> Result<Member, Problem> {
+    async fn single(&self) -> Result<ListedAccount, Problem> {
         let caller = self.identities.caller().await?;
-        Ok(Member {
+        Ok(ListedAccount {
             account: Arc::new(Account::unnamed(caller.account.clone(), caller.partition)),
             session: Ok(self.identities.base()?.clone()),
         })
     }
 
-    async fn explicit(&self, entry: RoleEntry) -> Member {
+    async fn explicit(&self, entry: RoleEntry) -> ListedAccount {
         let (account, session) = match entry {
             RoleEntry::Unusable(account, problem) => (account, Err(problem)),
             RoleEntry::Role(role) => {
                 (role.account().clone(), self.identities.assume(&role, session_names::ROLE).await)
             }
         };
-        Member { account: Arc::new(Account::unnamed(account, self.partition)), session }
+        ListedAccount { account: Arc::new(Account::unnamed(account, self.partition)), session }
     }
 
     async fn organization(&self, role: &RoleArn, units: &[String]) -> Result<Discovered, Problem> {
@@ -178,7 +178,7 @@ impl Discovery<'_> {
         let region = Region::new(main_region(self.partition))
             .map_err(|error| Problem::from_error(ProblemCode::AwsAccountsUnknown, &error))?;
         let target =
-            Target { account: role.account().clone(), region, session: management.clone(), metrics: None };
+            RegionalSession { account: role.account().clone(), region, session: management.clone(), metrics: None };
         let found = match self.list(&target, units).await {
             Ok(found) => found,
             // Without an organization, there is no other account to miss. Any other failure leaves the
@@ -187,7 +187,7 @@ impl Discovery<'_> {
             Err(error) if error.code() == Some(NO_ORGANIZATION) && units.is_empty() => {
                 tracing::info!(account = %role.account(), "no organization is in use; reading this account only");
                 let account = Arc::new(Account::unnamed(role.account().clone(), self.partition));
-                return Ok(vec![Member { account, session: Ok(management) }].into());
+                return Ok(vec![ListedAccount { account, session: Ok(management) }].into());
             }
             Err(error) => return Err(cannot_list(role, units, &error)),
         };
@@ -205,16 +205,16 @@ impl Discovery<'_> {
         Ok(Discovered { members, management: Some((role.account().clone(), management)) })
     }
 
-    async fn member(&self, role: &RoleArn, found: Found) -> Member {
+    async fn member(&self, role: &RoleArn, found: Found) -> ListedAccount {
         let session = match found.state.as_str() {
             "ACTIVE" => self.identities.assume(&role.in_account(&found.account.id), session_names::MEMBER).await,
             state => Err(Problem::new(ProblemCode::AwsAccountInactive, format!("account {} is {state} in the organization", found.account.id))
                 .remedy("Berth keeps its entities while it is in the organization; to have them deleted, remove the account from the organization, or exclude it by organizational units")),
         };
-        Member { account: Arc::new(found.account), session }
+        ListedAccount { account: Arc::new(found.account), session }
     }
 
-    async fn list(&self, target: &Target, units: &[String]) -> Result<BTreeMap<AccountId, Found>, CallError> {
+    async fn list(&self, target: &RegionalSession, units: &[String]) -> Result<BTreeMap<AccountId, Found>, CallError> {
         let mut found = BTreeMap::new();
         if units.is_empty() {
             let listed =

@@ -22,7 +22,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use berth_aws_protocol::{Operation, PageCursor, Service};
+use berth_aws_protocol::{Operation, PageCursor, AwsService};
 use berth_core::{AccountId, Path, PlannedRead, Region};
 use futures::future::FutureExt;
 use serde_json::Value;
@@ -30,8 +30,8 @@ use serde_json::Value;
 pub(crate) use self::answer::{SharedAnswer, decode, decode_list, decode_page};
 #[cfg(feature = "aws-sdk-ec2")]
 pub(crate) use self::{
-    answer::Answer,
-    transport::{Reply, Request, Sender, Signature},
+    answer::AwsResponse,
+    transport::{AttemptReply, AwsRequest, Sender, Signature},
 };
 use self::{
     attempts::Attempts,
@@ -40,8 +40,8 @@ use self::{
 };
 use crate::{
     AwsConfig,
-    clock::Clock,
-    credentials::Session,
+    clock::AwsClock,
+    credentials::AccountSession,
     errors::CallError,
     metrics::{Counters, KindMetrics},
 };
@@ -53,15 +53,15 @@ const UNIT_CACHE_BYTES: usize = 1 << 20;
 
 /// An account's session, in a region.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct RegionalSession {
     pub(crate) account: AccountId,
     pub(crate) region: Region,
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Arc<AccountSession>,
     /// The metrics of the kind that is read; `None` for a call that belongs to no kind.
     pub(crate) metrics: Option<Arc<KindMetrics>>,
 }
 
-impl Target {
+impl RegionalSession {
     fn waited(&self, service: &str, time: Duration) {
         if let Some(metrics) = &self.metrics {
             metrics.waited(service, time);
@@ -76,7 +76,7 @@ impl Target {
 }
 
 /// The client. All accounts of a source share its sender; its cached responses belong to one resync.
-pub(crate) struct Client {
+pub(crate) struct AwsClient {
     attempts: Arc<Attempts>,
     cache: Arc<ResponseCache>,
     cache_bytes: usize,
@@ -95,8 +95,8 @@ impl Default for UnitCache {
     }
 }
 
-impl Client {
-    pub(crate) fn new(config: &AwsConfig, http: berth_http::Client, clock: Clock) -> Self {
+impl AwsClient {
+    pub(crate) fn new(config: &AwsConfig, http: berth_http::HttpClient, clock: AwsClock) -> Self {
         let counters = Arc::new(Counters::default());
         let cache_bytes = config.shared_read_bytes.unwrap_or(RESYNC_CACHE_BYTES);
         Self {
@@ -137,7 +137,7 @@ impl Client {
     /// [`CallError`], after all retries.
     pub(crate) async fn call(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
     ) -> Result<Value, CallError> {
@@ -151,7 +151,7 @@ impl Client {
     /// [`CallError`], after all retries. The response itself may be an error, too.
     pub(crate) async fn answer(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
         own: Option<&UnitCache>,
@@ -181,7 +181,7 @@ impl Client {
     /// The same as [`answer`](Self::answer).
     pub(crate) async fn fresh_answer(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
     ) -> SharedAnswer {
@@ -199,13 +199,13 @@ impl Client {
     /// [`CallError`] of any page, and if a response does not have the list.
     pub(crate) async fn all(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         service: &str,
         operation: &str,
         mut input: Value,
         items: &str,
     ) -> Result<Vec<Value>, CallError> {
-        let operation = Service::load(service)?.operation(operation)?;
+        let operation = AwsService::load(service)?.operation(operation)?;
         let items = Path::list_of(items);
         let mut all = Vec::new();
         let mut pages = self.pages();
@@ -228,17 +228,17 @@ impl Client {
     pub(crate) async fn call_by(
         &self,
         sender: &impl Sender,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<AwsResponse, CallError> {
         self.attempts.call_by(sender, target, operation, input).await
     }
 
     /// Returns what the official SDK needs to send like this client: connections, clock, limit of one
     /// attempt.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(crate) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
+    pub(crate) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, AwsClock, Duration) {
         self.attempts.sdk_parts()
     }
 }

@@ -19,14 +19,14 @@ const TOLERANCE: Duration = Duration::from_mins(4);
 /// with it, and the expiry of credentials is checked against it. All services, including STS, share it: a
 /// correction applies to every later request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Clock {
+pub(crate) struct AwsClock {
     /// The number of seconds that AWS's clock is ahead of this machine's.
     skew: Arc<AtomicI64>,
 }
 
 /// The time when a request was signed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp {
+pub(crate) struct SigningTime {
     /// The time by AWS's clock, as far as it was known then.
     pub(crate) time: SystemTime,
     taken: Instant,
@@ -36,7 +36,7 @@ pub(crate) struct Stamp {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skew(i64);
 
-impl Stamp {
+impl SigningTime {
     /// Returns the skew if a response's `Date` shows that its request was signed with a wrong time. This
     /// does not depend on later corrections of the clock: every request that was signed with a wrong time
     /// deserves a retry.
@@ -50,13 +50,13 @@ impl Stamp {
     }
 }
 
-impl Clock {
+impl AwsClock {
     pub(crate) fn time(&self) -> SystemTime {
         shifted(SystemTime::now(), self.skew.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp { time: self.time(), taken: Instant::now() }
+    pub(crate) fn stamp(&self) -> SigningTime {
+        SigningTime { time: self.time(), taken: Instant::now() }
     }
 
     /// Corrects the clock.
@@ -69,7 +69,7 @@ impl Clock {
 
     /// Corrects the clock if a response's `Date` shows that its request was signed with a wrong time.
     /// Returns whether it did.
-    pub(crate) fn correct_by(&self, signed: &Stamp, date: Option<&str>) -> bool {
+    pub(crate) fn correct_by(&self, signed: &SigningTime, date: Option<&str>) -> bool {
         let skew = signed.skew_shown_by(date);
         if let Some(skew) = skew {
             self.correct(skew);
@@ -78,7 +78,7 @@ impl Clock {
     }
 }
 
-impl TimeSource for Clock {
+impl TimeSource for AwsClock {
     fn now(&self) -> SystemTime {
         self.time()
     }
@@ -98,13 +98,13 @@ mod tests {
         DateTime::from(shifted(SystemTime::now(), ahead)).fmt(Format::HttpDate).unwrap()
     }
 
-    fn off(clock: &Clock) -> i64 {
+    fn off(clock: &AwsClock) -> i64 {
         DateTime::from(clock.time()).secs() - DateTime::from(SystemTime::now()).secs()
     }
 
     #[test]
     fn each_request_is_compared_with_its_own_time() {
-        let clock = Clock::default();
+        let clock = AwsClock::default();
         let stamps = [clock.stamp(), clock.stamp()];
         assert!(!clock.correct_by(&stamps[0], Some(&date(200))), "services accept that");
         assert!(!clock.correct_by(&stamps[0], None) && !clock.correct_by(&stamps[0], Some("yesterday")));

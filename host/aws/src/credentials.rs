@@ -21,7 +21,7 @@ use berth_core::{AccountId, Partition, Problem, ProblemCode, RoleArn, main_regio
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-pub(crate) use self::session::{Issued, Session};
+pub(crate) use self::session::{Issued, AccountSession};
 use self::{
     ambient::Ambient,
     assume_role::{AssumedRole, Signer},
@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     AwsConfig, CredentialProvider, WebIdentity,
-    clock::Clock,
+    clock::AwsClock,
     errors::{AWS, is_expired, refuses_credentials},
     sdk_transport::SdkTransport,
 };
@@ -60,9 +60,9 @@ pub(crate) struct Identities {
     provider: CredentialProvider,
     method: Method,
     /// `None` if there is only a token without a role.
-    base: Option<Arc<Session>>,
+    base: Option<Arc<AccountSession>>,
     /// The role between the base identity and the accounts' roles.
-    hop: Option<(RoleArn, Arc<Session>)>,
+    hop: Option<(RoleArn, Arc<AccountSession>)>,
     caller: OnceCell<CallerIdentity>,
     external_id: Option<SecretString>,
     external_ids: BTreeMap<AccountId, SecretString>,
@@ -72,8 +72,8 @@ impl Identities {
     pub(crate) fn new(
         config: &AwsConfig,
         partition: Partition,
-        http: berth_http::Client,
-        clock: &Clock,
+        http: berth_http::HttpClient,
+        clock: &AwsClock,
     ) -> Self {
         let transport = SdkTransport::new(http);
         let sts = Arc::new(Sts::new(config, partition, transport.clone(), clock.clone()));
@@ -81,7 +81,7 @@ impl Identities {
         let ambient = || {
             let region = main_region(partition);
             let source = Ambient { transport: transport.clone(), clock: clock.clone(), region };
-            Arc::new(Session::new(clock.clone(), source))
+            Arc::new(AccountSession::new(clock.clone(), source))
         };
         let (method, base) = match provider {
             CredentialProvider::AssumeRoleWithWebIdentity => match &config.web_identity {
@@ -94,7 +94,7 @@ impl Identities {
                             name: session_names::WEB_IDENTITY,
                             scope_down: false,
                         };
-                        Arc::new(Session::new(clock.clone(), source))
+                        Arc::new(AccountSession::new(clock.clone(), source))
                     });
                     (Method::WebIdentity(web_identity.clone()), base)
                 }
@@ -103,7 +103,7 @@ impl Identities {
             CredentialProvider::StaticCredential => match &config.static_keys {
                 Some(keys) => {
                     let source = FixedKeys::new(keys);
-                    (Method::Signed, Some(Arc::new(Session::new(clock.clone(), source))))
+                    (Method::Signed, Some(Arc::new(AccountSession::new(clock.clone(), source))))
                 }
                 None => (Method::Signed, Some(ambient())),
             },
@@ -135,7 +135,7 @@ impl Identities {
     ///
     /// # Errors
     /// A [`Problem`] if there is only a web identity token and no role to use it with.
-    pub(crate) fn base(&self) -> Result<&Arc<Session>, Problem> {
+    pub(crate) fn base(&self) -> Result<&Arc<AccountSession>, Problem> {
         self.base.as_ref().ok_or_else(|| {
             Problem::new(ProblemCode::AwsCredentials, "there is a web identity token, but no role to use it with").remedy(
                 "set `AWS_ROLE_ARN`, or set `OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS` to the roles to read with",
@@ -183,7 +183,7 @@ impl Identities {
     ///
     /// # Errors
     /// A [`Problem`] that contains the role, AWS's message, and what to check.
-    pub(crate) async fn assume(&self, role: &RoleArn, name: &'static str) -> Result<Arc<Session>, Problem> {
+    pub(crate) async fn assume(&self, role: &RoleArn, name: &'static str) -> Result<Arc<AccountSession>, Problem> {
         if let Some((hop, session)) = &self.hop
             && let Err(error) = session.get().await
         {
@@ -204,7 +204,7 @@ impl Identities {
                     name,
                     scope_down: true,
                 };
-                let session = Arc::new(Session::new(self.sts.clock.clone(), source));
+                let session = Arc::new(AccountSession::new(self.sts.clock.clone(), source));
                 match session.get().await {
                     Ok(_) => Ok(session),
                     // The role does not trust the identity provider, but it may trust the role of
@@ -242,7 +242,7 @@ impl Identities {
         role: &RoleArn,
         name: &'static str,
         scope_down: bool,
-    ) -> Arc<Session> {
+    ) -> Arc<AccountSession> {
         let source = AssumedRole {
             sts: self.sts.clone(),
             signer,
@@ -251,7 +251,7 @@ impl Identities {
             external_id: self.external_id(role.account()).cloned(),
             scope_down,
         };
-        Arc::new(Session::new(self.sts.clock.clone(), source))
+        Arc::new(AccountSession::new(self.sts.clock.clone(), source))
     }
 
     async fn cannot_assume(&self, role: &RoleArn, hop: Option<&RoleArn>, error: &IssueError) -> Problem {

@@ -31,20 +31,20 @@ use tracing::Instrument;
 use self::{
     budget::UnitBudget,
     plan::Plan,
-    reader::Reader,
-    resource::{Stop, chunked},
+    reader::UnitReader,
+    resource::{RegionStop, chunked},
 };
-use crate::{Concurrency, client::Client, credentials::Session};
+use crate::{Concurrency, client::AwsClient, credentials::AccountSession};
 
 /// The number of batches that are enriched at once, so that the next one is ready when one is passed on.
 const CHUNKS_AT_ONCE: usize = 2;
 
 /// All inputs for reading a unit.
 pub(crate) struct Fetch {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<AwsClient>,
     /// The sessions to read with: the account's or, for organization-wide kinds, those of all accounts that
     /// may have access, in this order.
-    pub(crate) through: Vec<(AccountId, Arc<Session>)>,
+    pub(crate) through: Vec<(AccountId, Arc<AccountSession>)>,
     pub(crate) request: FetchRequest,
     pub(crate) granted: Arc<BTreeSet<String>>,
     pub(crate) concurrency: Concurrency,
@@ -148,7 +148,7 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
     let (mut denied, mut empty) = (None, false);
     for through in &fetch.through {
         for region in request.regions.iter().take(regions) {
-            let reader = Arc::new(Reader::new(fetch, through, region.clone(), plan.clone()));
+            let reader = Arc::new(UnitReader::new(fetch, through, region.clone(), plan.clone()));
             match reader.read(to).await {
                 Ok(()) => return Ok(()),
                 Err(stop) if stop.elsewhere && scope != Scope::Regional => {
@@ -173,9 +173,9 @@ async fn read_regions(fetch: &Fetch, to: &mpsc::Sender<Report>) -> Result<(), Fe
     }
 }
 
-impl Reader {
+impl UnitReader {
     /// Reads the unit in this region: lists, enriches and passes on batches.
-    async fn read(self: Arc<Self>, to: &mpsc::Sender<Report>) -> Result<(), Stop> {
+    async fn read(self: Arc<Self>, to: &mpsc::Sender<Report>) -> Result<(), RegionStop> {
         let last = self.plan.lists.len().saturating_sub(1);
         let listed = self.clone().list(last);
         let mut pages = chunked(listed, self.plan.chunk)

@@ -1,6 +1,6 @@
 //! Describes a list operation from AWS's models, as the starting point of a plugin.
 
-use berth_aws_protocol::{EndpointOptions, Operation, Service};
+use berth_aws_protocol::{EndpointOptions, Operation, AwsService};
 use berth_core::{Problem, ProblemCode};
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ impl Listing {
     pub fn of(service: &str, operation: &str, items: Option<&str>) -> Result<Self, Problem> {
         let unknown =
             |error: berth_aws_protocol::ModelError| Problem::from_error(ProblemCode::CommandArgument, &error);
-        let found = Service::load(service).map_err(|error| {
+        let found = AwsService::load(service).map_err(|error| {
             unknown(error).remedy(
                 "use the name that the AWS CLI and botocore use for the service, as in `ec2` or `sesv2`",
             )

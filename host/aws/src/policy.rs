@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_aws_protocol::Service;
+use berth_aws_protocol::AwsService;
 use berth_core::{KindManifest, KindReads, RoleArn, Step};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub const LONGEST_SESSION_POLICY: usize = 2048;
 /// Returns the IAM actions that a step needs. Without actions in the manifest, this is the operation's name
 /// with the service's signing name, which is usually its IAM prefix (`sesv2` is `ses`).
 pub fn actions(step: &Step) -> Vec<String> {
-    match Service::load(&step.service) {
+    match AwsService::load(&step.service) {
         Ok(service) if step.iam.is_empty() => {
             let name = service.signing_name();
             let prefix = PREFIXES.iter().find(|(signed, _)| *signed == name).map_or(name, |(_, iam)| *iam);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_long_session_policy_uses_verbs() {
-        let service = Service::load("ec2").unwrap();
+        let service = AwsService::load("ec2").unwrap();
         let operations: Vec<(&str, &str)> =
             service.operations().map(|operation| ("ec2", operation)).collect();
         let policy = session_policy(&kinds(&operations)).unwrap();

@@ -11,7 +11,7 @@ use berth_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Client, Target},
+    client::{AwsClient, RegionalSession},
     errors::{AWS, CallError},
 };
 
@@ -28,22 +28,22 @@ const ENABLED: [&str; 2] = ["opt-in-not-required", "opted-in"];
 /// # Errors
 /// A [`Problem`] with the responses and the IAM actions, one of which is enough.
 pub(crate) async fn enabled(
-    client: &Arc<Client>,
-    target: &Target,
+    client: &Arc<AwsClient>,
+    target: &RegionalSession,
     hints: &RegionHints,
 ) -> Result<EnabledRegions, Problem> {
     let account_service = match by_account_service(client, target).await {
         Ok(regions) if !regions.is_empty() => return Ok(listed(regions)),
-        Ok(_) => Refusal { text: "the Account service returned no region".into(), is_final: true },
+        Ok(_) => RefusedRegions { text: "the Account service returned no region".into(), is_final: true },
         Err(error) => {
             tracing::debug!(account = %target.account, %error, "the Account service does not list regions; asking EC2");
             let unanswered = error.is_busy() || (error.transport().is_some() && !error.is_unavailable());
-            Refusal { text: error.to_string(), is_final: !unanswered }
+            RefusedRegions { text: error.to_string(), is_final: !unanswered }
         }
     };
     let mut denied: Vec<(Region, String)> = Vec::new();
     for region in asked(&target.region, hints) {
-        let target = Target { region: region.clone(), ..target.clone() };
+        let target = RegionalSession { region: region.clone(), ..target.clone() };
         #[cfg(feature = "aws-sdk-ec2")]
         let answer = sdk::by_ec2(client, &target).await;
         #[cfg(not(feature = "aws-sdk-ec2"))]
@@ -70,7 +70,7 @@ pub(crate) async fn enabled(
 }
 
 /// Why the Account service does not list the regions.
-struct Refusal {
+struct RefusedRegions {
     text: String,
     /// Whether the service denied the call, instead of being too busy or unreachable.
     is_final: bool,
@@ -117,7 +117,7 @@ fn always_enabled(partition: Partition) -> &'static [&'static str] {
     }
 }
 
-fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
+fn cannot_list(target: &RegionalSession, account_service: &str, ec2: &str) -> Problem {
     let account = &target.account;
     Problem::new(
         ProblemCode::AwsRegionsUnknown,
@@ -127,7 +127,7 @@ fn cannot_list(target: &Target, account_service: &str, ec2: &str) -> Problem {
     )
 }
 
-fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, String)]) -> Problem {
+fn denied_everywhere(target: &RegionalSession, account_service: &str, denied: &[(Region, String)]) -> Problem {
     let others: Vec<&str> = denied.iter().skip(1).map(|(region, _)| region.as_str()).collect();
     let ec2 = match denied.first() {
         Some((region, error)) if others.is_empty() => format!("in {region}: {error}"),
@@ -142,14 +142,14 @@ fn denied_everywhere(target: &Target, account_service: &str, denied: &[(Region, 
     ))
 }
 
-async fn by_account_service(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
+async fn by_account_service(client: &Arc<AwsClient>, target: &RegionalSession) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"MaxResults": 50, "RegionOptStatusContains": ["ENABLED", "ENABLED_BY_DEFAULT"]});
     Ok(names(&client.all(target, "account", "ListRegions", input, "Regions").await?))
 }
 
 /// Without `AllRegions`, EC2 omits regions that are not opted in.
 #[cfg(not(feature = "aws-sdk-ec2"))]
-async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
+async fn by_ec2(client: &Arc<AwsClient>, target: &RegionalSession) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"Filters": [
         {"Name": "opt-in-status", "Values": ENABLED}
     ]});

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use berth_http::{BodyError, TransportCause, TransportError, read_body};
 
-use crate::clock::Clock;
+use crate::clock::AwsClock;
 
 /// The maximum size of a response in bytes: those of STS and of credential sources are small.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -19,23 +19,23 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// Sends the official SDK's requests through a `reqwest` client.
 #[derive(Debug, Clone)]
 pub(crate) struct SdkTransport {
-    http: berth_http::Client,
+    http: berth_http::HttpClient,
     /// The time limit of one request, if the SDK's caller sets one: for example, it must give up quickly on
     /// the metadata service of an instance.
     timeout: Option<Duration>,
     /// The clock that the dates of responses correct, if AWS itself responds.
-    clock: Option<Clock>,
+    clock: Option<AwsClock>,
 }
 
 impl SdkTransport {
-    pub(crate) fn new(http: berth_http::Client) -> Self {
+    pub(crate) fn new(http: berth_http::HttpClient) -> Self {
         Self { http, timeout: None, clock: None }
     }
 
     /// Returns the same transport with a clock that its responses correct. AWS never rejects an unsigned
     /// request because of its time, but the response may contain credentials whose expiry is checked
     /// against the clock.
-    pub(crate) fn at(self, clock: Clock) -> Self {
+    pub(crate) fn at(self, clock: AwsClock) -> Self {
         Self { clock: Some(clock), ..self }
     }
 

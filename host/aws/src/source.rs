@@ -16,10 +16,10 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::{
     AwsConfig, AwsStats, Concurrency, ConfigError,
-    accounts::{Discovered, Discovery, Member, Strategy},
-    client::{Client, Target},
-    clock::Clock,
-    credentials::{Identities, Session},
+    accounts::{Discovered, Discovery, ListedAccount, Strategy},
+    client::{AwsClient, RegionalSession},
+    clock::AwsClock,
+    credentials::{Identities, AccountSession},
     fetch::{self, Fetch, budget::Budget},
     policy::LONGEST_SESSION_POLICY,
     regions,
@@ -31,7 +31,7 @@ const PENDING_BYTES: usize = 8 << 20;
 
 /// AWS as a [`Source`].
 pub struct AwsSource {
-    client: Client,
+    client: AwsClient,
     identities: Identities,
     strategy: Strategy,
     partition: Partition,
@@ -50,7 +50,7 @@ struct Limits {
 
 /// The accounts of one resync.
 struct AwsSession {
-    client: Arc<Client>,
+    client: Arc<AwsClient>,
     partition: Partition,
     limits: Limits,
     sessions: Arc<Sessions>,
@@ -58,7 +58,7 @@ struct AwsSession {
 
 /// Reads the resources of one resync.
 struct AwsReader {
-    client: Arc<Client>,
+    client: Arc<AwsClient>,
     limits: Limits,
     sessions: Arc<Sessions>,
 }
@@ -66,13 +66,13 @@ struct AwsReader {
 /// The sessions of a resync, by account.
 #[derive(Default)]
 struct Sessions {
-    accounts: HashMap<AccountId, Result<Arc<Session>, Problem>>,
+    accounts: HashMap<AccountId, Result<Arc<AccountSession>, Problem>>,
     /// The accounts that may have access to the organization, most likely first.
-    organization: Vec<(AccountId, Arc<Session>)>,
+    organization: Vec<(AccountId, Arc<AccountSession>)>,
 }
 
 impl Sessions {
-    fn of(&self, account: &AccountId) -> Result<Arc<Session>, Problem> {
+    fn of(&self, account: &AccountId) -> Result<Arc<AccountSession>, Problem> {
         match self.accounts.get(account) {
             Some(session) => session.clone(),
             None => Err(Problem::new(
@@ -91,7 +91,7 @@ impl AwsSource {
     ///
     /// # Errors
     /// [`ConfigError`] for the first invalid setting.
-    pub fn new(config: AwsConfig, http: impl Into<berth_http::Client>) -> Result<Self, ConfigError> {
+    pub fn new(config: AwsConfig, http: impl Into<berth_http::HttpClient>) -> Result<Self, ConfigError> {
         let http = http.into();
         if let Some(policy) = &config.session_policy
             && policy.chars().count() > LONGEST_SESSION_POLICY
@@ -111,9 +111,9 @@ impl AwsSource {
             return Err(ConfigError { setting: "AWS_ENDPOINT_URL", reason });
         }
         let (strategy, partition) = Strategy::of(&config)?;
-        let clock = Clock::default();
+        let clock = AwsClock::default();
         Ok(Self {
-            client: Client::new(&config, http.clone(), clock.clone()),
+            client: AwsClient::new(&config, http.clone(), clock.clone()),
             identities: Identities::new(&config, partition, http, &clock),
             strategy,
             partition,
@@ -163,7 +163,7 @@ impl Source for AwsSource {
         let Discovered { members, management } = discovery.run().await?;
         let mut sessions = Sessions { organization: management.into_iter().collect(), ..Sessions::default() };
         let mut accounts = Vec::with_capacity(members.len());
-        for Member { account, session } in members {
+        for ListedAccount { account, session } in members {
             let access = session.as_ref().map(|_| ()).map_err(Clone::clone);
             if let Ok(session) = &session {
                 sessions.organization.push((account.id.clone(), session.clone()));
@@ -187,7 +187,7 @@ impl SourceSession for AwsSession {
         let session = self.sessions.of(&account.id)?;
         let home = Region::new(main_region(self.partition))
             .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-        let target = Target { account: account.id.clone(), region: home, session, metrics: None };
+        let target = RegionalSession { account: account.id.clone(), region: home, session, metrics: None };
         regions::enabled(&self.client, &target, hints).await
     }
 

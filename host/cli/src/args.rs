@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_something_tells_it_to_programs_as_well() {
+    fn what_shows_something_shows_it_to_programs_as_well() {
         // These commands read, write or move files, or never end; they print nothing for programs.
         let moving = ["add", "remove", "push", "pull"];
         let without = ["berth", "run", "policy", "completions", "man", "plugin", "help"];

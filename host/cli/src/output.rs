@@ -63,26 +63,26 @@ fn paint(text: &str, coloured: bool) -> Cow<'_, str> {
 
 /// The output of a command.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum CommandOutput {
     /// For people.
     Text(String),
     /// For programs.
     Json(serde_json::Value),
 }
 
-impl From<String> for Said {
+impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
 }
 
-impl From<serde_json::Value> for Said {
+impl From<serde_json::Value> for CommandOutput {
     fn from(value: serde_json::Value) -> Self {
         Self::Json(value)
     }
 }
 
-impl Said {
+impl CommandOutput {
     /// Prints the output to standard output.
     pub(crate) fn print(&self) {
         match self {

@@ -26,7 +26,7 @@ use crate::{
 const SHOWN_UNITS: usize = 8;
 
 /// Without bars, about this many of the completed units are logged.
-const TOLD: u64 = 200;
+const PRINTED: u64 = 200;
 
 /// Returns the observer for this run.
 pub(crate) fn observer(format: LogFormat, bars: &MultiProgress) -> Arc<dyn Observer> {
@@ -77,7 +77,7 @@ impl Lines {
                 let total = self.total.load(Ordering::Relaxed);
                 let end = match &report.state {
                     // With many units, only some lines are printed, to show the progress.
-                    UnitState::Complete if !ended.is_multiple_of(total / TOLD + 1) && ended != total => {
+                    UnitState::Complete if !ended.is_multiple_of(total / PRINTED + 1) && ended != total => {
                         return None;
                     }
                     UnitState::Complete => format!("{} resources", report.counts.fetched),
@@ -88,7 +88,7 @@ impl Lines {
                     Some(left) => format!(", about {} left", HumanDuration(left)),
                     None => String::new(),
                 };
-                let many = if total > TOLD { format!(" ({})", lock(&self.totals)) } else { String::new() };
+                let many = if total > PRINTED { format!(" ({})", lock(&self.totals)) } else { String::new() };
                 Some(format!("[{ended}/{total}{left}] {} {end}{many}", report.unit))
             }
             Event::Deleting { count } => Some(format!("deleting {count} entities")),
@@ -99,9 +99,9 @@ impl Lines {
 
 /// Estimates the remaining time, once there is data for an estimate.
 fn left(ended: u64, total: u64, passed: Duration) -> Option<Duration> {
-    let telling = passed >= Duration::from_secs(3) && ended >= total / 50 && ended < total;
+    let is_meaningful = passed >= Duration::from_secs(3) && ended >= total / 50 && ended < total;
     let (ended, open) = (u32::try_from(ended).ok()?, u32::try_from(total.saturating_sub(ended)).ok()?);
-    telling.then(|| passed.checked_div(ended)?.checked_mul(open)).flatten()
+    is_meaningful.then(|| passed.checked_div(ended)?.checked_mul(open)).flatten()
 }
 
 /// What was read and written so far.
@@ -262,28 +262,28 @@ mod tests {
         lines.line(&Event::Written { created: 1, updated: 0, unchanged: 1200, refused: 0 }, second);
         let counts = UnitCounts { fetched: 10, ..UnitCounts::default() };
         let report = UnitReport { unit, state: state.clone(), counts, unread: Vec::new(), duration: second };
-        let told = |number| {
+        let printed = |number| {
             // One unit per second.
             let passed = second * u32::try_from(number).unwrap();
             lines.line(&Event::UnitFinished { report: &report }, passed)
         };
-        (1..=units).filter_map(told).collect()
+        (1..=units).filter_map(printed).collect()
     }
 
     #[test]
-    fn lines_tell_how_long_it_takes_still() {
-        let told = lines(100, &UnitState::Complete);
-        assert_eq!(told.len(), 100);
-        assert_eq!(told[0], "[1/100] 111111111111 all regions Acme::Widget 10 resources");
-        assert!(told[9].starts_with("[10/100, about 2 minutes left] "), "{}", told[9]);
-        assert!(told[99].starts_with("[100/100] "), "{}", told[99]);
+    fn lines_show_how_long_it_takes_still() {
+        let printed = lines(100, &UnitState::Complete);
+        assert_eq!(printed.len(), 100);
+        assert_eq!(printed[0], "[1/100] 111111111111 all regions Acme::Widget 10 resources");
+        assert!(printed[9].starts_with("[10/100, about 2 minutes left] "), "{}", printed[9]);
+        assert!(printed[99].starts_with("[100/100] "), "{}", printed[99]);
     }
 
     #[test]
-    fn of_many_units_some_are_told_and_every_problem() {
-        let told = lines(10_000, &UnitState::Complete);
-        assert!((150..=250).contains(&told.len()), "{}", told.len());
-        let last = told.last().unwrap();
+    fn of_many_units_some_are_reported_and_every_problem() {
+        let printed = lines(10_000, &UnitState::Complete);
+        assert!((150..=250).contains(&printed.len()), "{}", printed.len());
+        let last = printed.last().unwrap();
         assert!(last.ends_with("(100,000 resources read, 1 created, 1,200 unchanged)"), "{last}");
         assert_eq!(lines(10_000, &UnitState::Failed(Problem::new(ProblemCode::Other, "no"))).len(), 10_000);
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use self::client::{Client, ClientError, Login};
+use self::client::{RegistryClient, ClientError, Login};
 use crate::{args::RegistryArgs, settings::Environment};
 
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
@@ -150,13 +150,13 @@ impl Registry {
         Ok(Self { reference, login, realm: realm.transpose()?, plain, http })
     }
 
-    fn client(&self, actions: &'static str) -> Result<Client<'_>, Problem> {
+    fn client(&self, actions: &'static str) -> Result<RegistryClient<'_>, Problem> {
         let scheme = if self.plain { "http" } else { "https" };
         let host = self.reference.resolve_registry();
         let registry = Url::parse(&format!("{scheme}://{host}/")).map_err(|error| {
             Problem::new(ProblemCode::CommandArgument, format!("`{host}` is not a valid address: {error}"))
         })?;
-        Ok(Client {
+        Ok(RegistryClient {
             http: self.http.client().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?,
             registry,
             repository: self.reference.repository(),
@@ -396,9 +396,9 @@ mod tests {
         assert!(!format!("{:?}", of("r.example.com/a:1", None)).contains("hush"));
         assert_eq!(login("r.example.com/a:1", Some("bob")), password("bob", "hush-variable"));
         assert_eq!(login("other.example.com/a:1", None), None);
-        for (registry, told) in [("odd", "cannot parse"), ("kept", "helper program stores")] {
+        for (registry, expected) in [("odd", "cannot parse"), ("kept", "helper program stores")] {
             let problem = of(&format!("{registry}.example.com/a:1"), None).unwrap_err();
-            assert!(problem.message.contains(told), "{problem}");
+            assert!(problem.message.contains(expected), "{problem}");
         }
         let without = registry("r.example.com/a:1", &args(Some("bob"), false), &Environment::of(&[]));
         assert!(without.unwrap_err().remedy.is_some_and(|remedy| remedy.contains("BERTH_REGISTRY_PASSWORD")));

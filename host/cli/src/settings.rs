@@ -46,39 +46,39 @@ use serde::Deserialize;
 use aws::Aws;
 pub(crate) use aws::GrantedReads;
 pub(crate) use berth_service::config::{Listener, LiveSettings};
-use check::Check;
-pub(crate) use check::{Section, Source, variable};
+use check::SettingsCheck;
+pub(crate) use check::{Section, SettingsInputs, variable};
 pub(crate) use deletion::DeletionSettings;
 pub(crate) use environment::Environment;
 use network::Network;
 #[cfg(any(feature = "oci", feature = "otlp"))]
 pub(crate) use network::ThirdParty;
-pub(crate) use plugins::{FoundPlugins, Plugins};
+pub(crate) use plugins::{FoundPlugins, PluginSettings};
 use schema::{Names, Setting};
 #[cfg(test)]
 pub(crate) use service::ResyncKey;
-pub(crate) use service::{AT_START, Service};
-pub(crate) use state::{State, StateDir};
+pub(crate) use service::{AT_START, ServiceSettings};
+pub(crate) use state::{StateSettings, StateDir};
 use values::Count;
 
-use crate::{args::Global, trust::Trust};
+use crate::{args::Global, trust::PluginTrust};
 
 /// Returns the names of all settings, from the sections' structs.
 pub(crate) fn names() -> &'static Names {
     static NAMES: LazyLock<Names> = LazyLock::new(|| {
         Names::default()
             .of::<Table>()
-            .of::<aws::Table>()
-            .of::<deletion::Table>()
-            .of::<listener::Table>()
-            .of::<live::Table>()
-            .of::<network::Table>()
-            .of::<plugins::Table>()
-            .of::<port::Table>()
-            .of::<raw::Table>()
-            .of::<reporting::Table>()
-            .of::<service::Table>()
-            .of::<state::Table>()
+            .of::<aws::AwsTable>()
+            .of::<deletion::DeletionTable>()
+            .of::<listener::ListenerTable>()
+            .of::<live::LiveTable>()
+            .of::<network::NetworkTable>()
+            .of::<plugins::PluginsTable>()
+            .of::<port::PortTable>()
+            .of::<raw::RawTable>()
+            .of::<reporting::ReportingTable>()
+            .of::<service::ServiceTable>()
+            .of::<state::StateTable>()
     });
     &NAMES
 }
@@ -102,13 +102,13 @@ pub(crate) struct Settings {
     /// Without the rules about trusted plugins: [`EngineConfig::trust`] is set where the engine starts.
     pub(crate) engine: EngineConfig,
     /// Which plugins are trusted.
-    pub(crate) trust: Trust,
+    pub(crate) trust: PluginTrust,
     pub(crate) http: HttpParts,
     /// Where AWS is asked in another way than Port.
     pub(crate) aws_http: Option<HttpParts>,
     /// Whether to restrict the sessions of assumed roles to what the loaded plugins read.
     pub(crate) narrow_sessions: bool,
-    pub(crate) state: State,
+    pub(crate) state: StateSettings,
     /// What a resync may delete and take over.
     pub(crate) deletion: DeletionSettings,
     /// Whether to ship the log to Port.
@@ -136,13 +136,13 @@ struct Table {
 pub(crate) struct Sources {
     pub(crate) aws: AwsConfig,
     pub(crate) engine: EngineConfig,
-    pub(crate) trust: Trust,
+    pub(crate) trust: PluginTrust,
     pub(crate) http: HttpParts,
 }
 
 /// The settings for Port.
 #[derive(Debug)]
-pub(crate) struct Destination {
+pub(crate) struct PortDestination {
     pub(crate) port: PortConfig,
     pub(crate) http: HttpParts,
 }
@@ -153,7 +153,7 @@ impl Settings {
     /// # Errors
     /// All issues at once.
     pub(crate) fn load(args: &Global, environment: &Environment) -> Result<Self, Vec<Issue>> {
-        let (mut settings, notes): (Self, _) = Source::read(args, environment).section_with_notes()?;
+        let (mut settings, notes): (Self, _) = SettingsInputs::read(args, environment).section_with_notes()?;
         settings.notes = notes;
         Ok(settings)
     }
@@ -165,11 +165,11 @@ impl Settings {
     pub(crate) fn load_service(
         args: &Global,
         environment: &Environment,
-    ) -> Result<(Self, Service), Vec<Issue>> {
-        let source = Source::read(args, environment);
-        let ((mut settings, service), notes): ((Self, Service), _) = source.section_with_notes()?;
+    ) -> Result<(Self, ServiceSettings), Vec<Issue>> {
+        let source = SettingsInputs::read(args, environment);
+        let ((mut settings, service), notes): ((Self, ServiceSettings), _) = source.section_with_notes()?;
         settings.notes = notes;
-        service.tell_port(&mut settings.port);
+        service.apply_to(&mut settings.port);
         settings.port.secrets.extend(service.resync_key.iter().map(|key| key.0.clone()));
         settings.engine.reloads = true;
         Ok((settings, service))
@@ -189,7 +189,7 @@ impl Settings {
 }
 
 impl Section for Settings {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
         unknown::check(check);
         let table: Table = check.table()?;
         let plugins = FoundPlugins::read(check);
@@ -204,7 +204,7 @@ impl Section for Settings {
         let deletion = DeletionSettings::read(check);
         let live: Option<Option<LiveSettings>> = Section::read(check);
 
-        let FoundPlugins(Plugins { engine, trust }) = plugins?;
+        let FoundPlugins(PluginSettings { engine, trust }) = plugins?;
         let (mut port, network, reporting, aws, live) = (port?, network?, reporting?, aws?, live?);
         port.max_response_bytes = aws.config.max_response_bytes;
         reporting.apply(&mut port);
@@ -231,17 +231,17 @@ impl Section for Settings {
 }
 
 impl Section for Sources {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let plugins = Plugins::read(check);
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let plugins = PluginSettings::read(check);
         let network = Network::read(check);
         let aws = Aws::read(check);
-        let (Plugins { engine, trust }, Network { http, aws_http, .. }) = (plugins?, network?);
+        let (PluginSettings { engine, trust }, Network { http, aws_http, .. }) = (plugins?, network?);
         Some(Self { aws: aws?.config, engine, trust, http: aws_http.unwrap_or(http) })
     }
 }
 
-impl Section for Destination {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
+impl Section for PortDestination {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
         let port = port::read(check);
         let network = Network::read(check);
         let aws = Aws::read(check);

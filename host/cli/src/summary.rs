@@ -7,7 +7,7 @@ use berth_embed::{
     core::{AccountId, Dependent, EntityKey, Kind, Processing},
 };
 use berth_service::report::{
-    kept::{self, Group, Scope, counted},
+    kept::{self, Group, KeptScope, counted},
     model::{ProblemGroup, ProblemGroups},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -366,7 +366,7 @@ fn kept(report: &Report, after: RemovalAfter, out: &mut String) -> std::fmt::Res
         let Group { waits, scopes, examples: shown, steps, count, .. } = &group;
         let sign = if *waits { '✗' } else { '·' };
         writeln!(out, "  {sign} {}", wrap(&group.title(), 4, "    "))?;
-        for Scope { name, count, remark, .. } in scopes.iter().take(SHOWN_SCOPES) {
+        for KeptScope { name, count, remark, .. } in scopes.iter().take(SHOWN_SCOPES) {
             let count = counted(*count, "entity", "entities");
             let remark = remark.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
             writeln!(out, "      {}", wrap(&format!("{name}: {count}{remark}"), 6, "        "))?;

@@ -26,7 +26,7 @@ use tracing_subscriber::{
 };
 
 #[cfg(feature = "otlp")]
-use crate::settings::{Issue, Source, ThirdParty};
+use crate::settings::{Issue, SettingsInputs, ThirdParty};
 use crate::{
     args::{Global, LogFormat},
     output::stderr_is_coloured,
@@ -73,7 +73,7 @@ pub(crate) fn install(
     // A filter that does not parse falls back to errors only, instead of no log at all.
     let filter = EnvFilter::try_new(given.as_deref().unwrap_or(default));
     let (filter, handle) = reload::Layer::new(filter.unwrap_or_else(|_| EnvFilter::new("error")));
-    let filter = filter.or(filter_fn(tells_the_scope)).and(filter_fn(may_be_told));
+    let filter = filter.or(filter_fn(names_the_scope)).and(filter_fn(may_be_logged));
     let layer = fmt::layer().with_writer(AboveBars(bars.clone()));
     #[cfg(feature = "otlp")]
     let started = start_otlp(args, environment);
@@ -112,7 +112,7 @@ pub(crate) fn install(
 #[cfg(feature = "otlp")]
 fn start_otlp(args: &Global, environment: &Environment) -> Result<Option<Otlp>, Problem> {
     let Some(config) = otlp::config(environment)? else { return Ok(None) };
-    let settings = Source::read(args, environment).section();
+    let settings = SettingsInputs::read(args, environment).section();
     let ThirdParty(http) = settings.map_err(|issues: Vec<Issue>| of_settings(&issues))?;
     let http = http.client().map_err(|error| Problem::from_error(ProblemCode::SettingsInvalid, &error))?;
     Otlp::start(&config, http).map(Some)
@@ -164,13 +164,13 @@ pub(crate) fn is_level(text: &str) -> bool {
 
 /// Spans that name the account, region and kind of a line are kept at any level. There is one for each unit,
 /// not for each resource.
-fn tells_the_scope(it: &Metadata<'_>) -> bool {
+fn names_the_scope(it: &Metadata<'_>) -> bool {
     it.is_span() && *it.level() <= Level::INFO && it.target().starts_with("berth")
 }
 
 /// At `debug` the AWS SDK logs the access key's ID, and at `trace` whole responses; those of STS are
 /// credentials.
-fn may_be_told(event: &Metadata<'_>) -> bool {
+fn may_be_logged(event: &Metadata<'_>) -> bool {
     *event.level() <= Level::INFO || !event.target().starts_with("aws_")
 }
 

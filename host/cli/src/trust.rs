@@ -7,9 +7,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_core::{Grants, Objection};
+use berth_core::{Grants, GrantMismatch};
 use berth_embed::{Problem, ProblemCode};
-use berth_engine::{Asks, Candidate, EngineConfig, Policy, Trust as EngineTrust};
+use berth_engine::{Asks, Candidate, EngineConfig, PluginPolicy, Trust as EngineTrust};
 use minisign_verify::{PublicKey, Signature};
 
 use crate::files;
@@ -25,7 +25,7 @@ pub(crate) const SIGNATURE_BYTES: u64 = 64 << 10;
 
 /// What third-party plugins need. Bundled plugins are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Demand {
+pub(crate) enum TrustLevel {
     /// An entry in the lockfile.
     Pinned,
     /// An entry and a signature.
@@ -43,8 +43,8 @@ pub(crate) struct Key {
 
 /// The rules for third-party plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trust {
-    pub(crate) demand: Demand,
+pub(crate) struct PluginTrust {
+    pub(crate) level: TrustLevel,
     /// The lockfile, which need not exist.
     pub(crate) lock: PathBuf,
     /// Whether it differs from the default.
@@ -67,7 +67,7 @@ pub(crate) enum Signed {
     Bad(String),
 }
 
-impl Trust {
+impl PluginTrust {
     /// Returns whether a file is a bundled plugin.
     pub(crate) fn is_bundled(&self, file: &Path) -> bool {
         self.bundled.is_some() && file.parent() == self.bundled.as_deref()
@@ -78,7 +78,7 @@ impl Trust {
     /// # Errors
     /// A [`Problem`] if the lockfile cannot be parsed.
     pub(crate) fn applied_to(self, config: EngineConfig) -> Result<EngineConfig, Problem> {
-        let trust = EngineTrust::by(Arc::new(Gatekeeper::new(self)?));
+        let trust = EngineTrust::by(Arc::new(LockfilePolicy::new(self)?));
         Ok(EngineConfig { trust, ..config })
     }
 
@@ -180,17 +180,17 @@ pub(crate) fn signature_file(file: &Path) -> PathBuf {
 /// Admits plugins by these rules. Reads the lockfile each time, so that a newly approved plugin needs no
 /// restart.
 #[derive(Debug)]
-pub(crate) struct Gatekeeper {
-    trust: Trust,
+pub(crate) struct LockfilePolicy {
+    trust: PluginTrust,
     /// The grants of the last valid lockfile.
     grants: Mutex<Grants>,
 }
 
-impl Gatekeeper {
+impl LockfilePolicy {
     /// # Errors
     /// A [`Problem`] if the lockfile cannot be parsed.
-    pub(crate) fn new(trust: Trust) -> Result<Self, Problem> {
-        let grants = if trust.demand == Demand::Any { Grants::default() } else { trust.grants()? };
+    pub(crate) fn new(trust: PluginTrust) -> Result<Self, Problem> {
+        let grants = if trust.level == TrustLevel::Any { Grants::default() } else { trust.grants()? };
         let grants = Mutex::new(grants);
         Ok(Self { trust, grants })
     }
@@ -205,13 +205,13 @@ impl Gatekeeper {
     }
 }
 
-impl Policy for Gatekeeper {
+impl PluginPolicy for LockfilePolicy {
     fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
         let trust = &self.trust;
-        if trust.demand == Demand::Any || trust.is_bundled(candidate.file) {
+        if trust.level == TrustLevel::Any || trust.is_bundled(candidate.file) {
             return Ok(());
         }
-        if let (Demand::Signed, Some(bytes)) = (trust.demand, candidate.bytes) {
+        if let (TrustLevel::Signed, Some(bytes)) = (trust.level, candidate.bytes) {
             let refused = match trust.signature(candidate.file, bytes) {
                 Signed::By(_) => None,
                 Signed::Missing(beside) => Some(format!("is not signed: there is no {}", beside.display())),
@@ -230,10 +230,10 @@ impl Policy for Gatekeeper {
         let judged = match (candidate.ask(), candidate.asks) {
             (Some(ask), _) => grants.judge(&ask),
             (None, Asks::Unread) if grants.knows(candidate.sha256) => Ok(()),
-            (None, _) => Err(Objection::UnknownFile),
+            (None, _) => Err(GrantMismatch::UnknownFile),
         };
-        judged.map_err(|objection| {
-            Problem::new(ProblemCode::PluginNotTrusted, format!("{objection} (in {})", trust.lock.display()))
+        judged.map_err(|mismatch| {
+            Problem::new(ProblemCode::PluginNotTrusted, format!("{mismatch} (in {})", trust.lock.display()))
                 .remedy(format!(
                     "review what it asks for, and approve it: {}",
                     trust.approving(candidate.file)
@@ -254,9 +254,9 @@ mod tests {
 
     const SHA256: &str = "ab";
 
-    fn trust(dir: &Path, demand: Demand) -> Trust {
-        Trust {
-            demand,
+    fn trust(dir: &Path, level: TrustLevel) -> PluginTrust {
+        PluginTrust {
+            level,
             lock: dir.join("plugins.lock"),
             lock_given: true,
             keys: Vec::new(),
@@ -271,9 +271,9 @@ mod tests {
         Manifest::parse(manifest.to_string().as_bytes()).unwrap()
     }
 
-    fn admitted(gatekeeper: &Gatekeeper, file: &Path, asks: Asks<'_>) -> Result<(), String> {
+    fn admitted(policy: &LockfilePolicy, file: &Path, asks: Asks<'_>) -> Result<(), String> {
         let candidate = Candidate { file, bytes: Some(b"bytes"), sha256: SHA256, asks };
-        gatekeeper.admit(&candidate).map_err(|problem| {
+        policy.admit(&candidate).map_err(|problem| {
             assert!(problem.remedy.is_some(), "{problem}");
             problem.message
         })
@@ -282,14 +282,14 @@ mod tests {
     #[test]
     fn the_lock_decides_about_plugins_of_others_and_is_read_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let trust = trust(dir.path(), Demand::Pinned);
-        let gatekeeper = Gatekeeper::new(trust.clone()).unwrap();
+        let trust = trust(dir.path(), TrustLevel::Pinned);
+        let policy = LockfilePolicy::new(trust.clone()).unwrap();
         let (file, bundled) = (dir.path().join("widget.wasm"), dir.path().join("bundled/widget.wasm"));
         let (volumes, instances) = (manifest("DescribeVolumes"), manifest("DescribeInstances"));
         let kinds = Asks::Kinds(&volumes);
         for asks in [Asks::Unread, Asks::Evaluation, kinds] {
-            assert_eq!(admitted(&gatekeeper, &bundled, asks), Ok(()));
-            let message = admitted(&gatekeeper, &file, asks).unwrap_err();
+            assert_eq!(admitted(&policy, &bundled, asks), Ok(()));
+            let message = admitted(&policy, &file, asks).unwrap_err();
             assert!(message.starts_with("is not approved"), "{message}");
         }
 
@@ -297,9 +297,9 @@ mod tests {
         grants.plugins.insert("widget".into(), Ask::of(&volumes, SHA256).into());
         trust.write(&grants).unwrap();
         assert_eq!(trust.grants(), Ok(grants.clone()));
-        assert_eq!(admitted(&gatekeeper, &file, Asks::Unread), Ok(()), "its manifest may be asked for");
-        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()));
-        let wider = admitted(&gatekeeper, &file, Asks::Kinds(&instances)).unwrap_err();
+        assert_eq!(admitted(&policy, &file, Asks::Unread), Ok(()), "its manifest may be asked for");
+        assert_eq!(admitted(&policy, &file, kinds), Ok(()));
+        let wider = admitted(&policy, &file, Asks::Kinds(&instances)).unwrap_err();
         assert!(
             wider.starts_with("requests more than is approved: operations ec2:DescribeInstances"),
             "{wider}"
@@ -310,12 +310,12 @@ mod tests {
         assert!(problem.message.contains("more than 1048576 bytes") && problem.remedy.is_some(), "{problem}");
 
         fs::write(&trust.lock, "[plugins.widget]\nsha = 3").unwrap();
-        assert_eq!(admitted(&gatekeeper, &file, kinds), Ok(()), "an invalid lockfile changes nothing");
-        let problem = Gatekeeper::new(trust.clone()).unwrap_err();
+        assert_eq!(admitted(&policy, &file, kinds), Ok(()), "an invalid lockfile changes nothing");
+        let problem = LockfilePolicy::new(trust.clone()).unwrap_err();
         assert!(problem.message.contains("plugins.lock") && problem.message.contains("sha"), "{problem}");
         fs::remove_file(&trust.lock).unwrap();
-        assert!(admitted(&gatekeeper, &file, kinds).is_err(), "a revoked approval no longer counts");
-        let any = Gatekeeper::new(Trust { demand: Demand::Any, ..trust }).unwrap();
+        assert!(admitted(&policy, &file, kinds).is_err(), "a revoked approval no longer counts");
+        let any = LockfilePolicy::new(PluginTrust { level: TrustLevel::Any, ..trust }).unwrap();
         assert_eq!(admitted(&any, &file, kinds), Ok(()));
     }
 
@@ -332,29 +332,29 @@ mod tests {
             file: "vendor.pub".into(),
             key: PublicKey::from_base64(&pair.pk.to_base64()).unwrap(),
         };
-        let trust = Trust { keys: vec![key(&pairs[0])], ..trust(dir.path(), Demand::Signed) };
+        let trust = PluginTrust { keys: vec![key(&pairs[0])], ..trust(dir.path(), TrustLevel::Signed) };
         let volumes = manifest("DescribeVolumes");
         let mut grants = Grants::default();
         grants.plugins.insert("widget".into(), Ask::of(&volumes, SHA256).into());
         trust.write(&grants).unwrap();
-        let gatekeeper = Gatekeeper::new(trust.clone()).unwrap();
-        let told = || admitted(&gatekeeper, &file, Asks::Kinds(&volumes));
+        let policy = LockfilePolicy::new(trust.clone()).unwrap();
+        let admission = || admitted(&policy, &file, Asks::Kinds(&volumes));
 
-        assert!(told().unwrap_err().starts_with("is not signed: there is no "));
+        assert!(admission().unwrap_err().starts_with("is not signed: there is no "));
         sign(&pairs[0], b"bytes");
-        assert_eq!(told(), Ok(()));
+        assert_eq!(admission(), Ok(()));
         assert_eq!(trust.signature(&file, b"bytes"), Signed::By("vendor.pub".into()));
         sign(&pairs[0], b"other bytes");
-        assert!(told().unwrap_err().starts_with("has no valid signature: "));
+        assert!(admission().unwrap_err().starts_with("has no valid signature: "));
         sign(&pairs[1], b"bytes");
-        assert!(told().unwrap_err().contains("by none of the `plugin_keys`"));
+        assert!(admission().unwrap_err().contains("by none of the `plugin_keys`"));
         fs::write(signature_file(&file), "nonsense").unwrap();
-        assert!(told().unwrap_err().contains("is not a signature"));
+        assert!(admission().unwrap_err().contains("is not a signature"));
 
         // A signature alone grants nothing.
         sign(&pairs[0], b"bytes");
         fs::remove_file(&trust.lock).unwrap();
-        assert!(told().unwrap_err().starts_with("is not approved"));
-        assert_eq!(Trust { keys: Vec::new(), ..trust }.signature(&file, b"bytes"), Signed::Unchecked);
+        assert!(admission().unwrap_err().starts_with("is not approved"));
+        assert_eq!(PluginTrust { keys: Vec::new(), ..trust }.signature(&file, b"bytes"), Signed::Unchecked);
     }
 }

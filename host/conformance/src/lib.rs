@@ -49,7 +49,7 @@ pub struct Conformance {
 
 /// A guarantee that a plugin violates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Complaint {
+pub struct Violation {
     /// The fixture's resource, and what was changed in it.
     pub at: String,
     /// What is wrong.
@@ -169,9 +169,9 @@ impl Conformance {
         &self,
         other: &Conformance,
         resources: &[Value],
-    ) -> Result<Vec<Complaint>, Problem> {
+    ) -> Result<Vec<Violation>, Problem> {
         let batch = Batch::of(resources)?;
-        let mut complaints = Vec::new();
+        let mut violations = Vec::new();
         for (what, mapping) in [("entities", Mapping::Native), ("documents", Mapping::Documents)] {
             let made = [self, other].map(|conformance| conformance.run(&batch, mapping.clone()));
             let [ours, theirs] = made;
@@ -180,57 +180,57 @@ impl Conformance {
             if !differences.is_empty() {
                 let what =
                     format!("other random numbers and clocks give other {what}: {}", differences.join("; "));
-                complaints.push(Complaint { at: "all resources".to_owned(), what });
+                violations.push(Violation { at: "all resources".to_owned(), what });
             }
         }
-        Ok(complaints)
+        Ok(violations)
     }
 
     /// Runs all checks on a fixture's resources.
     ///
     /// # Errors
     /// A [`Problem`] if the fixture itself cannot be mapped.
-    pub async fn check(&self, resources: &[Value]) -> Result<(Vec<Complaint>, Cost), Problem> {
-        let mut complaints = Vec::new();
-        let mut complain = |at: &str, what: String| complaints.push(Complaint { at: at.to_owned(), what });
+    pub async fn check(&self, resources: &[Value]) -> Result<(Vec<Violation>, Cost), Problem> {
+        let mut violations = Vec::new();
+        let mut report = |at: &str, what: String| violations.push(Violation { at: at.to_owned(), what });
         let whole = Batch::of(resources)?;
         let native = self.run(&whole, Mapping::Native).await?;
         if self.run(&whole, Mapping::Native).await? != native {
-            complain(
+            report(
                 "all resources",
                 "two runs give different entities; avoid hash maps with random seeds".into(),
             );
         }
         let mut keys = BTreeSet::new();
         for entity in native.entities.iter().filter(|entity| !keys.insert(&entity.key)) {
-            complain("all resources", format!("the entity {} is created twice", entity.key));
+            report("all resources", format!("the entity {} is created twice", entity.key));
         }
         if let Err(what) = self.alike(&whole, &native).await? {
-            complain("all resources", what);
+            report("all resources", what);
         }
-        self.check_fills(resources, &mut complain).await?;
+        self.check_fills(resources, &mut report).await?;
 
         let all = || resources.iter().enumerate();
         let mut alike: Vec<_> = all().flat_map(|(index, resource)| variants(index, resource)).collect();
         alike.truncate(VARIANTS);
         for batch in alike.chunks(BATCH) {
-            self.check_alike(resources, batch, &mut complain).await?;
+            self.check_alike(resources, batch, &mut report).await?;
         }
         let mut odd: Vec<_> = all().flat_map(|(index, resource)| odd_variants(index, resource)).collect();
         odd.truncate(VARIANTS);
         for batch in odd.chunks(BATCH) {
-            self.check_survives(batch, &mut complain).await?;
+            self.check_survives(batch, &mut report).await?;
         }
         let count = alike.len() + odd.len();
         let cost = self.cost(resources, count).await?;
-        Ok((complaints, cost))
+        Ok((violations, cost))
     }
 
     /// Checks that, without a step that may be denied, a document differs only in what the step fills.
     async fn check_fills(
         &self,
         resources: &[Value],
-        complain: &mut impl FnMut(&str, String),
+        report: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
         let may_be_denied = |step: &&Step| step.errors.contains_key("denied");
         for step in self.kind.plan().steps.iter().filter(may_be_denied) {
@@ -250,13 +250,13 @@ impl Conformance {
                 without["Properties"].take();
                 if with != without {
                     let what = format!("the step `{}` fills more than `Properties`", step.id);
-                    complain(&format!("resource {index}"), what);
+                    report(&format!("resource {index}"), what);
                 }
             }
             unnamed.retain(|member| !step.fills.iter().flatten().any(|filled| filled == member));
             if !unnamed.is_empty() {
                 let unnamed = unnamed.into_iter().collect::<Vec<_>>().join("`, `");
-                complain("all resources", format!("`fills` of the step `{}` lacks `{unnamed}`", step.id));
+                report("all resources", format!("`fills` of the step `{}` lacks `{unnamed}`", step.id));
             }
         }
         Ok(())
@@ -292,7 +292,7 @@ impl Conformance {
         &self,
         resources: &[Value],
         variants: &[Variant],
-        complain: &mut impl FnMut(&str, String),
+        report: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
         let batch = Batch::of(variants.iter().map(|variant| &variant.resource))?;
         let whole = match self.run(&batch, Mapping::Native).await {
@@ -306,17 +306,17 @@ impl Conformance {
         for Variant { at, of, is_missing, resource } in variants {
             let one = Batch::of([resource])?;
             match self.run(&one, Mapping::Native).await {
-                Err(problem) => complain(at, problem.message),
+                Err(problem) => report(at, problem.message),
                 Ok(native) => {
                     if let Err(what) = self.alike(&one, &native).await? {
-                        complain(at, what);
+                        report(at, what);
                     }
                     if *is_missing
                         && !native.errors.is_empty()
                         && let Some(whole) = resources.get(*of)
                         && let Some(what) = self.check_refused(whole, &one).await?
                     {
-                        complain(at, what);
+                        report(at, what);
                     }
                 }
             }
@@ -328,7 +328,7 @@ impl Conformance {
     async fn check_survives(
         &self,
         variants: &[Variant],
-        complain: &mut impl FnMut(&str, String),
+        report: &mut impl FnMut(&str, String),
     ) -> Result<(), Problem> {
         let batch = Batch::of(variants.iter().map(|variant| &variant.resource))?;
         let by_jq = self.kind.mapping.clone().filter(|_| self.jq);
@@ -341,7 +341,7 @@ impl Conformance {
             for Variant { at, resource, .. } in suspects.into_iter().filter_map(|index| variants.get(index)) {
                 // A crash of one resource is its error in a batch, but fails a batch of one.
                 if let Err(problem) = self.run(&Batch::of([resource])?, mapping.clone()).await {
-                    complain(at, problem.message);
+                    report(at, problem.message);
                 }
             }
         }

@@ -28,7 +28,7 @@ pub(super) fn variants(index: usize, resource: &Value) -> Vec<Variant> {
         let mut missing = resource.clone();
         remove(&mut missing, &place);
         found.push(Variant {
-            at: told(index, &place, "missing"),
+            at: label(index, &place, "missing"),
             of: index,
             is_missing: true,
             resource: missing,
@@ -36,10 +36,10 @@ pub(super) fn variants(index: usize, resource: &Value) -> Vec<Variant> {
         if is_part(&place) {
             continue;
         }
-        found.push(changed(told(index, &place, "null"), with(resource, &place, Value::Null)));
+        found.push(changed(label(index, &place, "null"), with(resource, &place, Value::Null)));
         if resource.pointer(&place).is_some_and(Value::is_string) {
             let hard = with(resource, &place, json!(HARD_TEXT));
-            found.push(changed(told(index, &place, "with text that is hard to write"), hard));
+            found.push(changed(label(index, &place, "with text that is hard to write"), hard));
         }
     }
     let mut more = resource.clone();
@@ -61,7 +61,7 @@ pub(super) fn odd_variants(index: usize, resource: &Value) -> Vec<Variant> {
     let places = members(resource).into_iter().filter(|place| !is_part(place));
     let of_place = |place: String| {
         odd.each_ref().map(|(how, other)| Variant {
-            at: told(index, &place, how),
+            at: label(index, &place, how),
             of: index,
             is_missing: false,
             resource: with(resource, &place, other.clone()),
@@ -76,7 +76,7 @@ fn is_part(place: &str) -> bool {
     place.matches('/').count() == 1
 }
 
-fn told(index: usize, place: &str, how: &str) -> String {
+fn label(index: usize, place: &str, how: &str) -> String {
     format!("resource {index}, `{}` {how}", place.trim_start_matches('/').replace('/', "."))
 }
 

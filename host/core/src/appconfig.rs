@@ -51,12 +51,12 @@ impl AppConfig {
     /// The problem outside the entries, with its path.
     pub fn read(config: &Value) -> Result<Self, String> {
         let Value::Object(mut root) = config.clone() else {
-            return Err(format!("expected an app-config, found {}", told(config)));
+            return Err(format!("expected an app-config, found {}", json_type(config)));
         };
         let entries = match root.remove("resources") {
             None => Vec::new(),
             Some(Value::Array(entries)) => entries,
-            Some(other) => return Err(format!("at `resources`: expected a list, found {}", told(&other))),
+            Some(other) => return Err(format!("at `resources`: expected a list, found {}", json_type(&other))),
         };
         let mut read: Self = serde_path_to_error::deserialize(Value::Object(root))
             .map_err(|error| format!("at `{}`: {}", place(error.path()), error.inner()))?;
@@ -250,7 +250,7 @@ impl ResourceConfig {
 }
 
 /// Describes a value in a message.
-fn told(value: &Value) -> &'static str {
+fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -263,7 +263,7 @@ fn told(value: &Value) -> &'static str {
 
 /// Parses values that users write in more than one form. Follows Ocean's rules.
 mod read {
-    use super::{BTreeMap, Deserialize, Deserializer, Map, Value, json, told};
+    use super::{BTreeMap, Deserialize, Deserializer, Map, Value, json, json_type};
     use serde::de::Error as _;
 
     /// A scalar counts as its text. The text of a YAML boolean is not valid JQ, so its field becomes null.
@@ -277,7 +277,7 @@ mod read {
             Value::Number(number) => Ok(Value::String(number.to_string())),
             Value::Bool(true) => Ok(json!("True")),
             Value::Bool(false) => Ok(json!("False")),
-            other => Err(format!("expected a JQ expression, found {}", told(&other))),
+            other => Err(format!("expected a JQ expression, found {}", json_type(&other))),
         }
     }
 
@@ -306,7 +306,7 @@ mod read {
         let Some(Value::Array(rules)) = rules else { return Err("a search query needs `rules`".into()) };
         let rules = rules.into_iter().map(|rule| match rule {
             Value::Object(rule) => to_rule(rule),
-            other => Err(format!("expected a rule of a search query, found {}", told(&other))),
+            other => Err(format!("expected a rule of a search query, found {}", json_type(&other))),
         });
         Ok(json!({"combinator": combinator, "rules": rules.collect::<Result<Vec<_>, _>>()?}))
     }
@@ -367,7 +367,7 @@ mod read {
             boolean @ Value::Bool(_) => Err(D::Error::custom(format!(
                 "expected a JQ expression, found a boolean: put it in quotes (`query: '{boolean}'`)"
             ))),
-            other => Err(D::Error::custom(format!("expected a JQ expression, found {}", told(&other)))),
+            other => Err(D::Error::custom(format!("expected a JQ expression, found {}", json_type(&other)))),
         }
     }
 

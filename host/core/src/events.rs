@@ -105,8 +105,8 @@ pub(crate) fn check_roots(template: &Template, known: &[&str], at: &str) -> Resu
     }
 }
 
-/// See [`KindReads::narrowed`].
-pub(crate) fn narrowed(kind: &KindManifest) -> Result<KindManifest, ManifestError> {
+/// See [`KindReads::for_single_resource`].
+pub(crate) fn for_single_resource(kind: &KindManifest) -> Result<KindManifest, ManifestError> {
     let mut single = kind.clone();
     for (id, members) in kind.events.iter().flat_map(|rules| &rules.read) {
         let at = format!("events.read.{id}");
@@ -133,8 +133,8 @@ impl KindManifest {
         for (index, trigger) in rules.on.iter().enumerate() {
             trigger.check(&format!("{at}.events.on[{index}]"))?;
         }
-        let narrowed = self.narrowed().map_err(inside)?;
-        narrowed.check_plan_of(&ROOTS, at).map_err(|error| ManifestError {
+        let for_single_resource = self.for_single_resource().map_err(inside)?;
+        for_single_resource.check_plan_of(&ROOTS, at).map_err(|error| ManifestError {
             reason: format!("with `events.read`: {}", error.reason),
             ..error
         })?;
@@ -145,7 +145,7 @@ impl KindManifest {
             let templates = [Some(step.input.template()), only.as_ref()];
             templates.into_iter().flatten().any(|template| template.roots().contains(&"resource"))
         };
-        if !narrowed.plan.list_steps().iter().any(names_it) {
+        if !for_single_resource.plan.list_steps().iter().any(names_it) {
             return Err(refuse(format!("{at}.events.read"), "no list step names `{resource}`"));
         }
         if let Some(gone) = &rules.gone {
@@ -166,15 +166,15 @@ fn narrowed_step(step: &Step, members: &Map<String, Value>, at: &str) -> Result<
     if let Some(name) = members.keys().find(|name| FIXED.contains(&name.as_str())) {
         return Err(refuse(at, format!("an event cannot change `{name}` of the plan")));
     }
-    let told = |error: serde_json::Error| refuse(at, error.to_string());
-    let mut json = serde_json::to_value(step).map_err(told)?;
+    let invalid = |error: serde_json::Error| refuse(at, error.to_string());
+    let mut json = serde_json::to_value(step).map_err(invalid)?;
     for (name, value) in members {
         json[name] = value.clone();
     }
     if let Value::Object(all) = &mut json {
         all.retain(|_, value| !value.is_null());
     }
-    let mut step: Step = serde_json::from_value(json).map_err(told)?;
+    let mut step: Step = serde_json::from_value(json).map_err(invalid)?;
     step.errors.entry("missing".to_owned()).or_insert(ErrorRule::Policy(ErrorPolicy::Drop));
     Ok(step)
 }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_plan_is_narrowed_to_one_resource() {
         let manifest = parse(&functions()).unwrap();
-        let kind = manifest.kinds[0].narrowed().unwrap();
+        let kind = manifest.kinds[0].for_single_resource().unwrap();
         assert_eq!(
             serde_json::to_value(&kind.plan.steps[0]).unwrap(),
             json!({"id": "functions", "service": "lambda", "operation": "GetFunctionConfiguration",

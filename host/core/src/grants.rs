@@ -66,7 +66,7 @@ pub struct Grants {
 
 /// Why a component may not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Objection {
+pub enum GrantMismatch {
     /// No plugin of this name is granted.
     Unknown,
     /// No file with this digest is granted, and the name is unknown until the file is run.
@@ -119,8 +119,8 @@ impl Ask {
 
 /// Returns the operations of a kind's plan and of its steps for live events.
 fn operations(kind: &KindManifest) -> BTreeSet<String> {
-    let narrowed = kind.narrowed().ok();
-    let plans = [Some(kind), narrowed.as_ref()];
+    let for_single_resource = kind.for_single_resource().ok();
+    let plans = [Some(kind), for_single_resource.as_ref()];
     let steps = plans.into_iter().flatten().flat_map(|kind| &kind.plan.steps);
     steps.map(|step| format!("{}:{}", step.service, step.operation)).collect()
 }
@@ -137,9 +137,9 @@ impl Grants {
     /// Decides whether a component may be used.
     ///
     /// # Errors
-    /// The [`Objection`] if it may not.
-    pub fn judge(&self, ask: &Ask) -> Result<(), Objection> {
-        let grant = self.plugins.get(&ask.plugin).ok_or(Objection::Unknown)?;
+    /// The [`GrantMismatch`] if it may not.
+    pub fn judge(&self, ask: &Ask) -> Result<(), GrantMismatch> {
+        let grant = self.plugins.get(&ask.plugin).ok_or(GrantMismatch::Unknown)?;
         let sha256 = (grant.sha256 != ask.sha256).then(|| grant.sha256.clone());
         let kinds: BTreeSet<String> = ask.kinds.difference(&grant.kinds).cloned().collect();
         let operations: BTreeSet<String> = ask.operations.difference(&grant.operations).cloned().collect();
@@ -147,7 +147,7 @@ impl Grants {
         if sha256.is_none() && kinds.is_empty() && operations.is_empty() && blueprints.is_empty() {
             Ok(())
         } else {
-            Err(Objection::Differs { sha256, kinds, operations, blueprints })
+            Err(GrantMismatch::Differs { sha256, kinds, operations, blueprints })
         }
     }
 
@@ -157,7 +157,7 @@ impl Grants {
     }
 }
 
-impl fmt::Display for Objection {
+impl fmt::Display for GrantMismatch {
     /// Continues a sentence that begins with the name of the file: "it …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sha256, kinds, operations, blueprints) = match self {
@@ -223,10 +223,10 @@ mod tests {
     fn an_objection_lists_exactly_the_differences() {
         let approved = Ask::of(&manifest("DescribeVolumes", false), "ab");
         let mut grants = Grants::default();
-        let told = |grants: &Grants, ask: &Ask| grants.judge(ask).map_err(|objection| objection.to_string());
-        assert_eq!(told(&grants, &approved), Err("is not approved".into()));
+        let reported = |grants: &Grants, ask: &Ask| grants.judge(ask).map_err(|mismatch| mismatch.to_string());
+        assert_eq!(reported(&grants, &approved), Err("is not approved".into()));
         grants.plugins.insert("volumes".into(), approved.clone().into());
-        assert_eq!(told(&grants, &approved), Ok(()));
+        assert_eq!(reported(&grants, &approved), Ok(()));
         for (ask, said) in [
             (
                 Ask { sha256: "cd".into(), ..approved.clone() },
@@ -245,7 +245,7 @@ mod tests {
                 "requests more than is approved: kinds AWS::*; operations ec2:DescribeInstances",
             ),
         ] {
-            assert_eq!(told(&grants, &ask), Err(said.into()));
+            assert_eq!(reported(&grants, &ask), Err(said.into()));
         }
     }
 

@@ -48,7 +48,7 @@ pub use berth_port::{
 use berth_sync::{AccountCache, Gate, LiveParts};
 pub use berth_sync::{
     Approved, Change, ChangeRecord, Check, Deletion, Event, FieldChange, Finding, ForeignIdentifier, Gone,
-    Journal, Kept, Live, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, Refreshed,
+    WriteArbiter, Kept, LiveEvents, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, Refreshed,
     Refusal, Report, SecondLook, Submission, SyncError, SyncOptions, Totals, UnitReport, UnreadCall,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
@@ -197,8 +197,8 @@ impl SyncHost {
 
     /// Returns what resyncs and live events of this host know of each other's writes, for a host that
     /// replaces it.
-    pub fn journal(&self) -> Arc<Journal> {
-        Arc::clone(&self.options.journal)
+    pub fn write_arbiter(&self) -> Arc<WriteArbiter> {
+        Arc::clone(&self.options.write_arbiter)
     }
 
     /// Returns a meter of what was sent so far. It outlives the host without keeping its plugins or its
@@ -225,9 +225,9 @@ impl SyncHost {
     /// Returns a processor of live events for this host; it runs in parallel with resyncs, and notifies
     /// `observer` of each resource.
     ///
-    /// [`Live::submit`] accepts events; the caller has to check who may send them. With Port as the catalog
+    /// [`LiveEvents::submit`] accepts events; the caller has to check who may send them. With Port as the catalog
     /// they are processed only if the organization has the flag `AWS_V3_LIVE_EVENTS_ENABLED`.
-    pub fn live(&self, options: LiveOptions, observer: Arc<dyn Observer>) -> Live {
+    pub fn live(&self, options: LiveOptions, observer: Arc<dyn Observer>) -> LiveEvents {
         let gate = self.port.as_deref().map(PortService::of).map(|port| -> Gate {
             Arc::new(move || {
                 let port = port.clone();
@@ -238,7 +238,7 @@ impl SyncHost {
             source: Arc::clone(&self.source),
             mapper: Arc::clone(&self.mapper),
             catalog: Arc::clone(&self.catalog),
-            journal: Arc::clone(&self.options.journal),
+            write_arbiter: Arc::clone(&self.options.write_arbiter),
             ledger: self.options.ledger.clone(),
             gate,
             observer,

@@ -82,15 +82,15 @@ impl Observer for Count {
 }
 
 #[tokio::test]
-async fn a_resync_tells_its_phases_units_and_entities_and_then_its_report() {
+async fn a_resync_shows_its_phases_units_and_entities_and_then_its_report() {
     let catalog = Arc::new(picky());
     let gone = Entity::new(BlueprintId::new("thing").unwrap(), "gone");
     catalog.entities.lock().unwrap().insert(gone.key.clone(), gone);
     let (builder, _) = host(3, false, &catalog);
     let mut resync = builder.build().unwrap().start(Mode::Apply);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let Some(event) = resync.next().await {
-        told.push(match event {
+        reported.push(match event {
             ResyncEvent::Opened { notes } => format!("opened {notes:?}"),
             ResyncEvent::Account { account, problem: None } => format!("account {}", account.id),
             ResyncEvent::Planned { units, settled } => format!("planned {units} {settled}"),
@@ -108,7 +108,7 @@ async fn a_resync_tells_its_phases_units_and_entities_and_then_its_report() {
         });
     }
     assert_eq!(
-        told,
+        reported,
         [
             r#"opened ["ready"]"#,
             "account 111122223333",
@@ -155,23 +155,23 @@ async fn a_reader_that_never_reads_stops_nothing_and_learns_how_much_it_missed()
 }
 
 #[tokio::test]
-async fn the_place_of_a_gap_is_told() {
+async fn the_place_of_a_gap_is_reported() {
     let catalog = Arc::new(picky());
     let (builder, read) = host(300, true, &catalog);
     let mut resync = builder.event_buffer(2).build().unwrap().start(Mode::Apply);
     read.notified().await;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     // There is room again: the event after the gap is kept, and reports the gap.
     for _ in 0..2 {
-        told.push(resync.next().await.unwrap());
+        reported.push(resync.next().await.unwrap());
     }
     resync.cancel();
     while let Some(event) = resync.next().await {
-        told.push(event);
+        reported.push(event);
     }
-    assert!(matches!(told[0], ResyncEvent::Opened { .. }), "{told:?}");
-    assert!(matches!(told[1], ResyncEvent::Account { .. }), "{told:?}");
-    assert!(matches!(told[2], ResyncEvent::Missed { count: 1.. }), "{told:?}");
+    assert!(matches!(reported[0], ResyncEvent::Opened { .. }), "{reported:?}");
+    assert!(matches!(reported[1], ResyncEvent::Account { .. }), "{reported:?}");
+    assert!(matches!(reported[2], ResyncEvent::Missed { count: 1.. }), "{reported:?}");
     assert_eq!(resync.report().await.unwrap().outcome, Outcome::Aborted);
 }
 
@@ -218,7 +218,7 @@ async fn a_plan_is_followed_too_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_keeps_a_resync_from_beginning_is_told_at_the_end() {
+async fn what_keeps_a_resync_from_beginning_is_reported_at_the_end() {
     let catalog = Arc::new(FakeCatalog { broken: true, ..picky() });
     let (builder, _) = host(3, false, &catalog);
     let mut resync = builder.build().unwrap().start(Mode::Apply);

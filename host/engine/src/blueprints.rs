@@ -9,7 +9,7 @@ use berth_core::{
 };
 use serde_json::Value;
 
-use crate::sandbox::Failure;
+use crate::sandbox::PluginFailure;
 
 /// The allowed blueprints of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +53,11 @@ impl Blueprints {
     /// does not follow its default mapping.
     ///
     /// # Errors
-    /// [`Failure::Nonsense`] with the place.
-    pub(crate) fn check(&self, entities: &[Entity]) -> Result<(), Failure> {
+    /// [`PluginFailure::Nonsense`] with the place.
+    pub(crate) fn check(&self, entities: &[Entity]) -> Result<(), PluginFailure> {
         match entities.iter().enumerate().find(|(_, entity)| !self.allow(entity)) {
             None => Ok(()),
-            Some((index, entity)) => Err(Failure::Nonsense(format!(
+            Some((index, entity)) => Err(PluginFailure::Nonsense(format!(
                 "at `entities[{index}].blueprint`: the mapping allows only {self}, not `{}`",
                 entity.key.blueprint
             ))),

@@ -3,7 +3,7 @@
 //!
 //! An entry consists of two files. Their names contain the SHA-256 of the component, and a hash of
 //! everything that the compiled code depends on (versions of Berth and wasmtime, settings, the machine):
-//! `<sha256>-<engine>.cwasm`, the code, and `<sha256>-<engine>.json`, the [`Record`]. The record is written
+//! `<sha256>-<engine>.cwasm`, the code, and `<sha256>-<engine>.json`, the [`CacheRecord`]. The record is written
 //! last and contains the digest of the code, so that an entry is either complete or absent.
 
 mod files;
@@ -46,7 +46,7 @@ pub(crate) struct CodeCache {
 
 /// The facts about a component that do not require loading its code.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct CacheRecord {
     /// SHA-256 of the code's file.
     pub(crate) code: String,
     pub(crate) contract: String,
@@ -56,12 +56,12 @@ pub(crate) struct Record {
 }
 
 /// An entry of the cache.
-pub(crate) struct Entry {
-    pub(crate) record: Record,
+pub(crate) struct CacheEntry {
+    pub(crate) record: CacheRecord,
     code: PathBuf,
 }
 
-impl Entry {
+impl CacheEntry {
     /// Returns its code, or `None` if it differs from what was written.
     pub(crate) fn code(&self) -> Option<Vec<u8>> {
         let bytes = checked(&self.code, CODE_BYTES as u64)?;
@@ -117,7 +117,7 @@ impl CodeCache {
 
     /// Finds an entry. An unreadable entry counts as absent. Code that was compiled here takes precedence:
     /// it exists because the precompiled code could not be used.
-    pub(crate) fn find(&self, component: &str) -> Option<Entry> {
+    pub(crate) fn find(&self, component: &str) -> Option<CacheEntry> {
         let compiled_here = self.writable.iter().map(|keeper| (&keeper.dir, &self.engine_key));
         let brought = self.readable.iter().flat_map(|dir| {
             [Some(&self.engine_key), self.portable_key.as_ref()]
@@ -131,21 +131,21 @@ impl CodeCache {
             if let Some(keeper) = self.writable.as_ref().filter(|keeper| &keeper.dir == dir) {
                 keeper.touch(component);
             }
-            Some(Entry { record, code: path(dir, component, key, "cwasm") })
+            Some(CacheEntry { record, code: path(dir, component, key, "cwasm") })
         })
     }
 
     /// Loads the code of an entry, or returns `None` if it differs from what was written.
-    pub(crate) fn load(&self, entry: &Entry) -> Option<Component> {
+    pub(crate) fn load(&self, entry: &CacheEntry) -> Option<Component> {
         ready(&self.engine, &entry.code()?).ok()
     }
 
     /// Stores a component's code. A failure is only logged, since it only makes the next start slower.
-    pub(crate) fn store(&self, component: &str, code: &[u8], record: Record) {
+    pub(crate) fn store(&self, component: &str, code: &[u8], record: CacheRecord) {
         let Some(keeper) = &self.writable else { return };
         let dir = &keeper.dir;
         let file = |extension| path(dir, component, &self.engine_key, extension);
-        let record = Record { code: sha256(code), ..record };
+        let record = CacheRecord { code: sha256(code), ..record };
         let written = files::write(dir, &file("cwasm"), code).and_then(|()| {
             let whole = serde_json::to_vec(&record).map_err(io::Error::from);
             whole.and_then(|record| files::write(dir, &file("json"), &record)).inspect_err(|_| {

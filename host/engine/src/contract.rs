@@ -74,17 +74,17 @@ pub(crate) fn supported() -> String {
 
 /// A batch as the contract passes it to a plugin.
 #[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
+pub(crate) struct MapBatch<'a> {
     pub(crate) kind: &'a Kind,
     pub(crate) context: &'a MapContext,
-    pub(crate) output: Output,
+    pub(crate) output: OutputForm,
     /// A JSON array of resources.
     pub(crate) resources: &'a [u8],
 }
 
 /// The requested output of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
+pub(crate) enum OutputForm {
     Entities,
     Documents,
 }
@@ -99,7 +99,7 @@ pub(crate) trait Program: Send + Sync {
     fn map_batch(
         &self,
         store: &mut Store<Guest>,
-        batch: Batch<'_>,
+        batch: MapBatch<'_>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>>;
 }
 

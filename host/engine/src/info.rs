@@ -126,7 +126,7 @@ impl UseMeter {
         result
     }
 
-    pub(crate) fn told(&self, plugin: &str, peak_memory: usize) -> PluginUse {
+    pub(crate) fn usage(&self, plugin: &str, peak_memory: usize) -> PluginUse {
         PluginUse {
             plugin: plugin.to_owned(),
             batches: self.batches.load(Ordering::Relaxed),

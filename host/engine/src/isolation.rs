@@ -22,19 +22,19 @@ mod process;
 #[cfg(target_os = "linux")]
 mod protocol;
 #[cfg(target_os = "linux")]
-mod walls;
+mod lockdown;
 
 use std::{path::PathBuf, sync::Arc};
 
 #[cfg(target_os = "linux")]
 pub(crate) use child::run;
-pub(crate) use pool::{Apart, Pool, Session};
+pub(crate) use pool::{IsolatedComponent, Pool, MappingProcess};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    contract::{Batch, Program},
+    contract::{MapBatch, Program},
     runtime::Runtime,
-    sandbox::{Bounds, Called, Speaker},
+    sandbox::{Bounds, Called, LogContext},
     wasi::Inputs,
 };
 
@@ -71,7 +71,7 @@ impl IsolationProcess {
 
 /// The mechanisms that isolate a mapping process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IsolationWalls {
+pub struct ProcessLockdown {
     /// Whether the kernel supports Landlock, in addition to the system call filter.
     pub landlock: bool,
 }
@@ -90,7 +90,7 @@ pub(crate) enum Placed<T: ?Sized> {
     /// In this process.
     Here(Arc<T>),
     /// In separate processes.
-    Apart(Apart),
+    Apart(IsolatedComponent),
 }
 
 impl Placed<dyn Program> {
@@ -98,13 +98,13 @@ impl Placed<dyn Program> {
     pub(crate) fn manifest(
         &self,
         runtime: &Runtime,
-        speaker: &Speaker,
+        log_context: &LogContext,
         inputs: Option<Inputs>,
         bounds: Bounds,
     ) -> Called<Vec<u8>> {
         match self {
-            Self::Here(program) => runtime.call(speaker, inputs, bounds, |store| program.manifest(store)),
-            Self::Apart(apart) => apart.manifest(speaker, bounds),
+            Self::Here(program) => runtime.call(log_context, inputs, bounds, |store| program.manifest(store)),
+            Self::Apart(apart) => apart.manifest(log_context, bounds),
         }
     }
 
@@ -112,16 +112,16 @@ impl Placed<dyn Program> {
     pub(crate) fn map_batch(
         &self,
         runtime: &Runtime,
-        speaker: &Speaker,
+        log_context: &LogContext,
         inputs: Option<Inputs>,
         bounds: Bounds,
-        batch: Batch<'_>,
+        batch: MapBatch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {
         match self {
             Self::Here(program) => {
-                runtime.call(speaker, inputs, bounds, |store| program.map_batch(store, batch))
+                runtime.call(log_context, inputs, bounds, |store| program.map_batch(store, batch))
             }
-            Self::Apart(apart) => apart.map_batch(speaker, inputs, bounds, batch),
+            Self::Apart(apart) => apart.map_batch(log_context, inputs, bounds, batch),
         }
     }
 }
@@ -132,8 +132,8 @@ impl Placed<dyn Program> {
 /// The restriction that cannot be applied.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
-pub fn close_up_this_process() -> Result<IsolationWalls, String> {
-    let walls = walls::close_first()?;
-    walls::close(1 << 30)?;
-    Ok(walls)
+pub fn close_up_this_process() -> Result<ProcessLockdown, String> {
+    let lockdown = lockdown::close_first()?;
+    lockdown::close(1 << 30)?;
+    Ok(lockdown)
 }

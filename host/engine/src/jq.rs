@@ -20,10 +20,10 @@ use crate::{
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
     isolation::{self, Placed},
-    output::{Documents, Evaluated},
-    plugin::{Lazy, output_bound, telling_name},
+    output::{MappedDocuments, Evaluated},
+    plugin::{Lazy, output_bound, descriptive_name},
     runtime::Runtime,
-    sandbox::{Bounds, Failure, Guest, Speaker},
+    sandbox::{Bounds, PluginFailure, Guest, LogContext},
     wasi::{Inputs, Seed},
 };
 
@@ -35,13 +35,13 @@ pub(crate) struct Jq {
     pub(crate) lease: Option<Arc<Lease>>,
     pub(crate) evaluator: Lazy<Placed<Evaluator>>,
     environment: Variables,
-    idle: Mutex<Vec<Session>>,
+    idle: Mutex<Vec<MappingProcess>>,
     most_idle: usize,
     pub(crate) used: UseMeter,
 }
 
 /// An instance that has compiled a mapping.
-struct Session {
+struct MappingProcess {
     mapping: Arc<[u8]>,
     at: At,
 }
@@ -51,7 +51,7 @@ enum At {
     /// In this process.
     Here(Box<(Store<Guest>, Instance)>),
     /// In a separate process.
-    Apart(Box<isolation::Session>),
+    Apart(Box<isolation::MappingProcess>),
 }
 
 impl At {
@@ -67,11 +67,11 @@ impl At {
 enum Fault {
     /// The mapping does not compile.
     Mapping(String),
-    Failed(Failure),
+    Failed(PluginFailure),
 }
 
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
+impl From<PluginFailure> for Fault {
+    fn from(failure: PluginFailure) -> Self {
         Self::Failed(failure)
     }
 }
@@ -99,7 +99,7 @@ impl Jq {
         kind: &Kind,
         context: &MapContext,
         resource: &ResourceConfig,
-        documents: &Documents,
+        documents: &MappedDocuments,
     ) -> Result<MapReport, Problem> {
         if documents.is_empty() {
             return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
@@ -112,7 +112,7 @@ impl Jq {
         let call = Call {
             jq: self,
             runtime,
-            speaker: Speaker::new(&"jq".into(), kind, context),
+            log_context: LogContext::new(&"jq".into(), kind, context),
             mapping: mapping.to_string().into_bytes().into(),
         };
         let evaluated =
@@ -136,7 +136,7 @@ impl Jq {
         };
         report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
             let (index, document) = documents.iter().nth(position)?;
-            let resource = telling_name(document, "Properties", index);
+            let resource = descriptive_name(document, "Properties", index);
             Some(ItemError { index, resource, reason })
         }));
         report.errors.sort_by_key(|error| error.index);
@@ -148,7 +148,7 @@ impl Jq {
 struct Call<'a> {
     jq: &'a Jq,
     runtime: &'a Runtime,
-    speaker: Speaker,
+    log_context: LogContext,
     mapping: Arc<[u8]>,
 }
 
@@ -169,16 +169,16 @@ impl Call<'_> {
                 Runtime::call_in(store, bounds, |store| instance.evaluate(store, documents.as_bytes(), now))?
             }
             (At::Apart(_), Placed::Here(_)) => {
-                return Err(Failure::Ended("it belongs to another run".into()).into());
+                return Err(PluginFailure::Ended("it belongs to another run".into()).into());
             }
         };
-        let returned = returned.map_err(|reason| Failure::refused(&reason))?;
+        let returned = returned.map_err(|reason| PluginFailure::refused(&reason))?;
         self.keep(session);
-        Evaluated::read(&returned).map_err(|what| Fault::Failed(Failure::Nonsense(what)))
+        Evaluated::read(&returned).map_err(|what| Fault::Failed(PluginFailure::Nonsense(what)))
     }
 
     /// Returns an instance that has compiled the mapping: a kept one, or a new one.
-    fn session(&self, deadline: Duration) -> Result<Session, Fault> {
+    fn session(&self, deadline: Duration) -> Result<MappingProcess, Fault> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = idle.iter().position(|session| session.mapping == self.mapping) {
             return Ok(idle.remove(at));
@@ -189,7 +189,7 @@ impl Call<'_> {
         let at = match &*evaluator {
             Placed::Here(evaluator) => {
                 let inputs = Some(Inputs::of_manifest(Seed::of(self.runtime.wasi, &self.jq.sha256)));
-                let mut store = self.runtime.store(&self.speaker, inputs, true);
+                let mut store = self.runtime.store(&self.log_context, inputs, true);
                 let (instance, compiled) = Runtime::call_in(&mut store, bounds, |store| {
                     let instance = evaluator.instantiate(store)?;
                     let compiled = instance.compile(store, &self.mapping)?;
@@ -200,25 +200,25 @@ impl Call<'_> {
             }
             Placed::Apart(apart) => {
                 let former = match self.oldest() {
-                    Some(Session { at: At::Apart(session), .. }) => Some(*session),
+                    Some(MappingProcess { at: At::Apart(session), .. }) => Some(*session),
                     _ => None,
                 };
                 let compiled =
-                    isolation::Session::compile(apart, former, &self.speaker, &self.mapping, bounds)?;
+                    isolation::MappingProcess::compile(apart, former, &self.log_context, &self.mapping, bounds)?;
                 At::Apart(Box::new(compiled.map_err(Fault::Mapping)?))
             }
         };
-        Ok(Session { mapping: Arc::clone(&self.mapping), at })
+        Ok(MappingProcess { mapping: Arc::clone(&self.mapping), at })
     }
 
     /// Returns the least recently used instance, if the maximum number exists. Starting a process takes
     /// longer than compiling a mapping in a process that has another one.
-    fn oldest(&self) -> Option<Session> {
+    fn oldest(&self) -> Option<MappingProcess> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         (idle.len() >= self.jq.most_idle && !idle.is_empty()).then(|| idle.remove(0))
     }
 
-    fn keep(&self, session: Session) {
+    fn keep(&self, session: MappingProcess) {
         // Memory never shrinks, and the leftovers of expressions must not accumulate.
         if session.at.memory() > self.runtime.limits.memory_bytes / 2 {
             return;
@@ -234,7 +234,7 @@ impl Call<'_> {
 
     /// Evaluates each document alone, so that a document that crashes the evaluation affects only itself.
     /// All of them together have the time of one batch.
-    fn one_by_one(&self, documents: &Documents, failure: Failure) -> Result<Evaluated, Fault> {
+    fn one_by_one(&self, documents: &MappedDocuments, failure: PluginFailure) -> Result<Evaluated, Fault> {
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
         let mut all =
@@ -243,7 +243,7 @@ impl Call<'_> {
         for (position, (_, document)) in documents.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Err(Failure::Deadline { limit }.into());
+                return Err(PluginFailure::Deadline { limit }.into());
             }
             match self.evaluate(&format!("[{document}]"), left) {
                 Ok(one) => {
@@ -256,8 +256,8 @@ impl Call<'_> {
                     crashed += 1;
                     all.errors.push((position, format!("the mapping {cause}")));
                 }
-                Err(Fault::Failed(Failure::Deadline { .. })) => {
-                    return Err(Failure::Deadline { limit }.into());
+                Err(Fault::Failed(PluginFailure::Deadline { .. })) => {
+                    return Err(PluginFailure::Deadline { limit }.into());
                 }
                 Err(fault) => return Err(fault),
             }
@@ -274,8 +274,8 @@ impl Fault {
                 format!("the mapping of {kind} is invalid: {reason}"),
             )
             .remedy("correct the mapping in Port, on the page of the data source"),
-            Self::Failed(Failure::Unloadable(problem)) => problem,
-            Self::Failed(failure @ (Failure::Deadline { .. } | Failure::Memory { .. })) => Problem::new(
+            Self::Failed(PluginFailure::Unloadable(problem)) => problem,
+            Self::Failed(failure @ (PluginFailure::Deadline { .. } | PluginFailure::Memory { .. })) => Problem::new(
                 failure.code(),
                 format!("the mapping of {kind} {failure}"),
             )

@@ -62,14 +62,14 @@ pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, Ser
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use isolation::close_up_this_process;
-pub use isolation::{Isolation, IsolationProcess, IsolationWalls};
-pub use policy::{Asks, Candidate, Policy, Trust};
+pub use isolation::{Isolation, IsolationProcess, ProcessLockdown};
+pub use policy::{Asks, Candidate, PluginPolicy, Trust};
 
 use blueprints::Blueprints;
 use cache::CodeCache;
 use isolation::Pool;
 use loader::Loader;
-use output::{Answer, Documents};
+use output::{PluginOutput, MappedDocuments};
 use plugin::Plugin;
 use runtime::Runtime;
 use set::{Loaded, PluginSet};
@@ -184,7 +184,7 @@ impl Engine {
             portable.as_ref(),
         );
         let isolation = isolation(&config, &runtime, config.workers.get())?;
-        if isolation.as_ref().is_some_and(|pool| !pool.walls().landlock) {
+        if isolation.as_ref().is_some_and(|pool| !pool.lockdown().landlock) {
             tracing::warn!(
                 "this kernel does not support Landlock: only the system call filter keeps the processes of plugins \
                  from files and the network"
@@ -201,7 +201,7 @@ impl Engine {
             trust: config.trust,
         });
         let set = loader.load(&config.plugin_dirs, None)?;
-        set.tell();
+        set.log_components();
         let workers = Arc::new(Workers::start(config.workers).map_err(EngineError::Thread)?);
         let now = RwLock::new(Arc::new(Snapshot { loader, workers, set }));
         Ok(Self { plugin_dirs: config.plugin_dirs, now, reloading: Mutex::new(()) })
@@ -282,8 +282,8 @@ impl Engine {
         let plugins = set
             .plugins
             .iter()
-            .map(|plugin| plugin.used.told(&plugin.name, plugin.peak_memory.load(Ordering::Relaxed)));
-        let jq = set.jq.iter().map(|jq| jq.used.told("jq", 0));
+            .map(|plugin| plugin.used.usage(&plugin.name, plugin.peak_memory.load(Ordering::Relaxed)));
+        let jq = set.jq.iter().map(|jq| jq.used.usage("jq", 0));
         plugins.chain(jq).filter(|used| used.batches > 0).collect()
     }
 
@@ -319,8 +319,8 @@ impl Engine {
 
     /// Returns the mechanisms that isolate the processes of plugins; `None` if all plugins run in this
     /// process.
-    pub fn isolation(&self) -> Option<IsolationWalls> {
-        self.now().loader.isolation.as_ref().map(|pool| pool.walls())
+    pub fn isolation(&self) -> Option<ProcessLockdown> {
+        self.now().loader.isolation.as_ref().map(|pool| pool.lockdown())
     }
 
     fn now(&self) -> Arc<Snapshot> {
@@ -401,11 +401,11 @@ impl MapperSnapshot for Snapshot {
         let job = move || {
             let _mapping = span.entered();
             let runtime = &loader.runtime;
-            let failure = |failure: sandbox::Failure| failed(failure.problem());
-            let nonsense = |what| failure(sandbox::Failure::Nonsense(what));
+            let failure = |failure: sandbox::PluginFailure| failed(failure.problem());
+            let nonsense = |what| failure(sandbox::PluginFailure::Nonsense(what));
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
-                    let documents: Documents =
+                    let documents: MappedDocuments =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let mapped = jq.map(runtime, &kind, &context, &resource, &documents);
                     let mut report = mapped.map_err(|problem| match documents.check() {
@@ -421,7 +421,7 @@ impl MapperSnapshot for Snapshot {
                     Ok(report)
                 }
                 (Mapping::Documents, _) => {
-                    let mut documents: Documents =
+                    let mut documents: MappedDocuments =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let resources = documents.resources();
                     let errors = std::mem::take(documents.errors());
@@ -434,9 +434,9 @@ impl MapperSnapshot for Snapshot {
                     report.resources = report.entities.len() + report.errors.len();
                     blueprints.check(&report.entities).map_err(failure)?;
                     if wanted {
-                        let documents = plugin.map::<Documents>(runtime, &kind, &context, &page);
+                        let documents = plugin.map::<MappedDocuments>(runtime, &kind, &context, &page);
                         let documents = documents.and_then(|documents| {
-                            documents.into_documents().map_err(sandbox::Failure::Nonsense)
+                            documents.into_documents().map_err(sandbox::PluginFailure::Nonsense)
                         });
                         match documents {
                             Ok(documents) => report.documents = documents,

@@ -20,18 +20,18 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     Asks, Candidate, EngineError, Trust,
-    cache::{CodeCache, Entry, Record, ready, sha256},
+    cache::{CodeCache, CacheEntry, CacheRecord, ready, sha256},
     compiler::Compiler,
     config::Variables,
     contract::{self, ContractVersion, Program, jq_v1_0::Evaluator},
     info::CodeOrigin,
     interfaces::{Interfaces, MANIFEST_SECTION, Outline},
-    isolation::{Apart, Placed, Pool, Role},
+    isolation::{IsolatedComponent, Placed, Pool, Role},
     jq::Jq,
-    plugin::{Lazy, Overruns, Plugin},
+    plugin::{Lazy, CircuitBreaker, Plugin},
     runtime::{Runtime, THREAD_STACK},
-    sandbox::{Bounds, Bytes, Speaker},
-    set::{Found, Loaded, PluginSet},
+    sandbox::{Bounds, Bytes, LogContext},
+    set::{PluginFile, Loaded, PluginSet},
     wasi::{self, Inputs, Seed},
 };
 
@@ -103,7 +103,7 @@ impl Loader {
                             None => self.load_file(file, &self.trust),
                         };
                         let former = former.filter(admitted);
-                        let found = Found { order: *order, file, outcome, former };
+                        let found = PluginFile { order: *order, file, outcome, former };
                         loaded.lock().unwrap_or_else(PoisonError::into_inner).push(found);
                     }
                 };
@@ -231,7 +231,7 @@ impl Loader {
             load_time: begun.elapsed(),
             program: Lazy::new(code.and_then(|code| code.mapper().ok()), move || load()?.mapper()),
             peak_memory: AtomicUsize::new(0),
-            overruns: Overruns::default(),
+            breaker: CircuitBreaker::default(),
             sha256,
             lease,
         })))
@@ -297,7 +297,7 @@ impl Loader {
     ///
     /// # Errors
     /// Why it cannot run where it must run.
-    fn load_kept(&self, file: &Path, sha256: &str, entry: &Entry) -> Result<Option<Callable>, Problem> {
+    fn load_kept(&self, file: &Path, sha256: &str, entry: &CacheEntry) -> Result<Option<Callable>, Problem> {
         let role = if entry.record.manifest.is_some() { Role::Mapper } else { Role::Evaluator };
         let Some(pool) = self.apart(file, role) else {
             return Ok(self.cache.load(entry).and_then(|component| {
@@ -306,7 +306,7 @@ impl Loader {
             }));
         };
         let Some(code) = entry.code() else { return Ok(None) };
-        match Apart::start(pool, role, sha256, Arc::new(code)) {
+        match IsolatedComponent::start(pool, role, sha256, Arc::new(code)) {
             Ok(apart) => Ok(Some(Callable::apart(role, apart))),
             Err(error) if error.is_of_the_code() => Ok(None),
             Err(error) => Err(error.problem()),
@@ -339,7 +339,7 @@ impl Loader {
             Callable::Jq(_) => (None, None),
         };
         let facts = Facts { contract: interfaces.contract, imports: interfaces.imports, manifest };
-        let record = Record {
+        let record = CacheRecord {
             code: String::new(),
             contract: facts.contract.to_string(),
             imports: facts.imports.clone(),
@@ -364,7 +364,7 @@ impl Loader {
         };
         let role = interfaces.role;
         let Some(pool) = self.apart(file, role) else { return self.load_here(compiled) };
-        let apart = Apart::start(pool, role, sha256, Arc::clone(compiled));
+        let apart = IsolatedComponent::start(pool, role, sha256, Arc::clone(compiled));
         apart.map(|apart| (interfaces, Callable::apart(role, apart))).map_err(|error| error.problem())
     }
 
@@ -385,13 +385,13 @@ impl Loader {
         program: &Placed<dyn Program>,
     ) -> Result<(Manifest, Box<RawValue>), Problem> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let speaker = Speaker { plugin: name.into(), at: "manifest".into() };
+        let log_context = LogContext { plugin: name.into(), at: "manifest".into() };
         let bounds = Bounds {
             deadline: self.runtime.limits.deadline.min(MANIFEST_DEADLINE),
             output_bytes: self.runtime.limits.output_bytes.min(MANIFEST_BYTES),
             log: true,
         };
-        let called = program.manifest(&self.runtime, &speaker, inputs, bounds);
+        let called = program.manifest(&self.runtime, &log_context, inputs, bounds);
         let bytes = called.result.map_err(|failure| {
             failure.problem().map_message(|why| format!("returned no manifest: it {why}"))
         })?;
@@ -468,7 +468,7 @@ impl Callable {
         }
     }
 
-    fn apart(role: Role, apart: Apart) -> Self {
+    fn apart(role: Role, apart: IsolatedComponent) -> Self {
         match role {
             Role::Evaluator => Self::Jq(Arc::new(Placed::Apart(apart))),
             Role::Mapper | Role::Probe => Self::Mapper(Arc::new(Placed::Apart(apart))),

@@ -10,15 +10,15 @@ use berth_core::{
 use crate::{
     EngineConfig, EngineError,
     cache::CodeCache,
-    contract::{Batch, Output},
+    contract::{MapBatch, OutputForm},
     isolation,
     jq::Jq,
     loader::Loader,
-    output::{Answer, Documents},
+    output::{PluginOutput, MappedDocuments},
     plugin::{Plugin, output_bound},
     policy::Trust,
     runtime::Runtime,
-    sandbox::{Bounds, Failure, Speaker},
+    sandbox::{Bounds, PluginFailure, LogContext},
     set::Loaded,
 };
 
@@ -97,9 +97,9 @@ impl Sandboxed {
     pub fn manifest(&self) -> Result<Vec<u8>, Problem> {
         let program = self.plugin.program.get().map_err(|failure| failure.problem())?;
         let runtime = &self.loader.runtime;
-        let speaker = Speaker { plugin: Arc::clone(&self.plugin.name), at: "manifest".into() };
+        let log_context = LogContext { plugin: Arc::clone(&self.plugin.name), at: "manifest".into() };
         let bounds = self.bounds(0);
-        let called = program.manifest(runtime, &speaker, self.plugin.inputs(runtime), bounds);
+        let called = program.manifest(runtime, &log_context, self.plugin.inputs(runtime), bounds);
         called.result.map_err(|failure| failure.problem())
     }
 
@@ -110,12 +110,12 @@ impl Sandboxed {
     pub fn call(&self, kind: &Kind, context: &MapContext, resources: &[u8]) -> Result<Vec<u8>, Problem> {
         let program = self.plugin.program.get().map_err(|failure| failure.problem())?;
         let runtime = &self.loader.runtime;
-        let speaker = Speaker::new(&self.plugin.name, kind, context);
-        let batch = Batch { kind, context, output: Output::Entities, resources };
+        let log_context = LogContext::new(&self.plugin.name, kind, context);
+        let batch = MapBatch { kind, context, output: OutputForm::Entities, resources };
         let bounds = self.bounds(resources.len());
-        let called = program.map_batch(runtime, &speaker, self.plugin.inputs(runtime), bounds, batch);
+        let called = program.map_batch(runtime, &log_context, self.plugin.inputs(runtime), bounds, batch);
         let answer = called.result.map_err(|failure| failure.problem())?;
-        answer.map_err(|reason| Failure::refused(&reason).problem())
+        answer.map_err(|reason| PluginFailure::refused(&reason).problem())
     }
 
     /// Maps a batch like a resync.
@@ -131,7 +131,7 @@ impl Sandboxed {
     /// # Errors
     /// How it failed.
     pub fn documents(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Result<usize, Problem> {
-        let documents: Result<Documents, _> = self.plugin.map(&self.loader.runtime, kind, context, page);
+        let documents: Result<MappedDocuments, _> = self.plugin.map(&self.loader.runtime, kind, context, page);
         documents.map(|documents| documents.resources()).map_err(|failure| failure.problem())
     }
 
@@ -168,7 +168,7 @@ impl Expressions {
         page: &RawPage,
     ) -> Result<MapReport, Problem> {
         let runtime = &self.loader.runtime;
-        let documents: Documents =
+        let documents: MappedDocuments =
             plugin.plugin.map(runtime, kind, context, page).map_err(|failure| failure.problem())?;
         self.jq.map(runtime, kind, context, resource, &documents)
     }
@@ -193,5 +193,5 @@ pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
 /// # Errors
 /// What is invalid, with its place.
 pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
-    Documents::read(bytes, count).and_then(Documents::into_documents)
+    MappedDocuments::read(bytes, count).and_then(MappedDocuments::into_documents)
 }

@@ -7,12 +7,12 @@ use berth_mapping::{split_list, split_object};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::contract::Output;
+use crate::contract::OutputForm;
 
 /// The output of a plugin for a batch.
-pub(crate) trait Answer: Default {
+pub(crate) trait PluginOutput: Default {
     /// The requested form.
-    const OUTPUT: Output;
+    const OUTPUT: OutputForm;
 
     /// Parses the output for a batch of `count` resources.
     ///
@@ -27,8 +27,8 @@ pub(crate) trait Answer: Default {
     fn errors(&mut self) -> &mut Vec<ItemError>;
 }
 
-impl Answer for MapReport {
-    const OUTPUT: Output = Output::Entities;
+impl PluginOutput for MapReport {
+    const OUTPUT: OutputForm = OutputForm::Entities;
 
     /// A resource may become several entities, or none.
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
@@ -56,20 +56,20 @@ impl Answer for MapReport {
 /// begins and ends; what stands within is [checked](Self::check) only by whoever needs to know, as the JQ component
 /// takes any text.
 #[derive(Debug)]
-pub(crate) struct Documents {
+pub(crate) struct MappedDocuments {
     list: String,
     /// Where in the list each document is, with the position of the resource it is of.
     places: Vec<(usize, Range<usize>)>,
     pub(crate) errors: Vec<ItemError>,
 }
 
-impl Default for Documents {
+impl Default for MappedDocuments {
     fn default() -> Self {
         Self { list: "[]".to_owned(), places: Vec::new(), errors: Vec::new() }
     }
 }
 
-impl Documents {
+impl MappedDocuments {
     /// Returns the number of resources, including those that failed.
     pub(crate) fn resources(&self) -> usize {
         self.places.len() + self.errors.len()
@@ -135,8 +135,8 @@ impl Documents {
     }
 }
 
-impl Answer for Documents {
-    const OUTPUT: Output = Output::Documents;
+impl PluginOutput for MappedDocuments {
+    const OUTPUT: OutputForm = OutputForm::Documents;
 
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes)
@@ -363,15 +363,15 @@ mod tests {
     fn documents_are_assigned_to_their_resources() {
         let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
             "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
-        let documents = Documents::read(output.as_bytes(), 4).unwrap();
+        let documents = MappedDocuments::read(output.as_bytes(), 4).unwrap();
         let found: Vec<(usize, &str)> = documents.iter().collect();
         assert_eq!(found, [(0, r#"{"a": 1}"#), (2, r#"{"b": 2}"#), (3, r#"{"c": 3}"#)]);
         assert_eq!(documents.errors.len(), 1);
-        let more = Documents::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap();
+        let more = MappedDocuments::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap();
         assert_eq!(more.iter().last(), Some((1, "3")));
-        let mut all = Documents::default();
+        let mut all = MappedDocuments::default();
         all.add(5, more);
-        all.add(7, Documents::read(br#"{"\u0064ocuments": ["x"]}"#, 1).unwrap());
+        all.add(7, MappedDocuments::read(br#"{"\u0064ocuments": ["x"]}"#, 1).unwrap());
         assert_eq!(all.list(), r#"[1,2,3,"x"]"#);
         assert_eq!(all.iter().map(|(index, _)| index).collect::<Vec<_>>(), [5, 5, 5, 7]);
         assert_eq!(all.into_documents().unwrap().len(), 4);
@@ -385,10 +385,10 @@ mod tests {
             ("{\"documents\": [1], \"more\": 2}", "unknown field `more`"),
             ("{\"errors\": []}", "missing field `documents`"),
         ] {
-            let refused = Documents::read(output.as_bytes(), 3).unwrap_err();
+            let refused = MappedDocuments::read(output.as_bytes(), 3).unwrap_err();
             assert!(refused.contains(expected), "{output}: {refused}");
         }
-        let documents = Documents::read(b"{\"documents\": [{\"a\": nonsense}]}", 1).unwrap();
+        let documents = MappedDocuments::read(b"{\"documents\": [{\"a\": nonsense}]}", 1).unwrap();
         assert!(documents.check().is_err() && documents.into_documents().is_err());
     }
 
@@ -451,7 +451,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..4) {
             let _ = MapReport::read(&bytes, count);
-            let _ = Documents::read(&bytes, count);
+            let _ = MappedDocuments::read(&bytes, count);
             let _ = Evaluated::read(&bytes);
         }
     }

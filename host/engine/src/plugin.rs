@@ -14,12 +14,12 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     cache::Lease,
-    contract::{Batch, ContractVersion, Program},
+    contract::{MapBatch, ContractVersion, Program},
     info::{CodeOrigin, UseMeter},
     isolation::Placed,
-    output::Answer,
+    output::PluginOutput,
     runtime::Runtime,
-    sandbox::{Bounds, Failure, Speaker},
+    sandbox::{Bounds, PluginFailure, LogContext},
     wasi::{Inputs, Seed},
 };
 
@@ -30,22 +30,22 @@ const OUTPUT_FLOOR: usize = 1 << 20;
 
 /// The number of consecutive batches without enough time after which a plugin is paused. Otherwise, an
 /// endless plugin would block the threads for others, for the time limit of each of its batches.
-const STRIKES: u32 = 3;
+const MAX_CONSECUTIVE_TIMEOUTS: u32 = 3;
 /// The duration of the pause.
 const PAUSE: Duration = Duration::from_mins(5);
 
 /// The number of consecutive batches in which a plugin ran out of time.
 #[derive(Debug, Default)]
-pub(crate) struct Overruns(Mutex<(u32, Option<Instant>)>);
+pub(crate) struct CircuitBreaker(Mutex<(u32, Option<Instant>)>);
 
-impl Overruns {
+impl CircuitBreaker {
     /// Rejects a plugin that is paused.
-    fn check(&self) -> Result<(), Failure> {
-        let mut overruns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *overruns {
-            (_, Some(until)) if Instant::now() < until => Err(Failure::Paused { strikes: STRIKES }),
+    fn check(&self) -> Result<(), PluginFailure> {
+        let mut breaker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *breaker {
+            (_, Some(until)) if Instant::now() < until => Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS }),
             (_, Some(_)) => {
-                *overruns = (0, None);
+                *breaker = (0, None);
                 Ok(())
             }
             _ => Ok(()),
@@ -53,10 +53,10 @@ impl Overruns {
     }
 
     fn count(&self, ran_out: bool) {
-        let mut overruns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let strikes = if ran_out { overruns.0 + 1 } else { 0 };
-        let until = (strikes >= STRIKES).then(|| Instant::now() + PAUSE);
-        *overruns = (strikes, until);
+        let mut breaker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let consecutive_timeouts = if ran_out { breaker.0 + 1 } else { 0 };
+        let until = (consecutive_timeouts >= MAX_CONSECUTIVE_TIMEOUTS).then(|| Instant::now() + PAUSE);
+        *breaker = (consecutive_timeouts, until);
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Plugin {
     /// Whether it runs in separate processes.
     pub(crate) isolated: bool,
     pub(crate) peak_memory: AtomicUsize,
-    pub(crate) overruns: Overruns,
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) used: Arc<UseMeter>,
     /// Its code in the cache.
     pub(crate) lease: Option<Arc<Lease>>,
@@ -100,12 +100,12 @@ impl<T: ?Sized> Lazy<T> {
         Self { slot: Mutex::new(loaded), load: Box::new(load) }
     }
 
-    pub(crate) fn get(&self) -> Result<Arc<T>, Failure> {
+    pub(crate) fn get(&self) -> Result<Arc<T>, PluginFailure> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = &*slot {
             return Ok(Arc::clone(loaded));
         }
-        let loaded = (self.load)().map_err(Failure::Unloadable)?;
+        let loaded = (self.load)().map_err(PluginFailure::Unloadable)?;
         *slot = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -125,23 +125,23 @@ impl Plugin {
 
     /// Maps a batch by the plugin's own code, to entities or documents. If it crashes, each resource is
     /// tried alone, so that one bad resource affects only itself.
-    pub(crate) fn map<A: Answer>(
+    pub(crate) fn map<A: PluginOutput>(
         &self,
         runtime: &Runtime,
         kind: &Kind,
         context: &MapContext,
         page: &RawPage,
-    ) -> Result<A, Failure> {
+    ) -> Result<A, PluginFailure> {
         if page.count == 0 {
             return Ok(A::default());
         }
-        self.overruns.check()?;
+        self.breaker.check()?;
         let program = self.program.get()?;
         let call = Call {
             plugin: self,
             runtime,
             program: &program,
-            speaker: Speaker::new(&self.name, kind, context),
+            log_context: LogContext::new(&self.name, kind, context),
             inputs: self.inputs(runtime),
             kind,
             context,
@@ -154,7 +154,7 @@ impl Plugin {
                 outcome => outcome,
             }
         });
-        self.overruns.count(matches!(outcome, Err(Failure::Deadline { .. })));
+        self.breaker.count(matches!(outcome, Err(PluginFailure::Deadline { .. })));
         outcome
     }
 }
@@ -164,7 +164,7 @@ struct Call<'a> {
     plugin: &'a Plugin,
     runtime: &'a Runtime,
     program: &'a Placed<dyn Program>,
-    speaker: Speaker,
+    log_context: LogContext,
     /// The same for all calls: a resource that is tried alone sees the same time.
     inputs: Option<Inputs>,
     kind: &'a Kind,
@@ -172,24 +172,24 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run<A: Answer>(
+    fn run<A: PluginOutput>(
         &self,
         resources: &[u8],
         count: usize,
         deadline: Duration,
         log: bool,
-    ) -> Result<A, Failure> {
+    ) -> Result<A, PluginFailure> {
         let output_bytes = output_bound(self.runtime, resources.len());
-        let batch = Batch { kind: self.kind, context: self.context, output: A::OUTPUT, resources };
+        let batch = MapBatch { kind: self.kind, context: self.context, output: A::OUTPUT, resources };
         let bounds = Bounds { deadline, output_bytes, log };
-        let called = self.program.map_batch(self.runtime, &self.speaker, self.inputs, bounds, batch);
+        let called = self.program.map_batch(self.runtime, &self.log_context, self.inputs, bounds, batch);
         self.plugin.peak_memory.fetch_max(called.peak_memory, Ordering::Relaxed);
-        let returned = called.result?.map_err(|reason| Failure::refused(&reason))?;
-        A::read(&returned, count).map_err(Failure::Nonsense)
+        let returned = called.result?.map_err(|reason| PluginFailure::refused(&reason))?;
+        A::read(&returned, count).map_err(PluginFailure::Nonsense)
     }
 
     /// Maps each resource in its own instance. All of them together have the time of one batch.
-    fn one_by_one<A: Answer>(&self, page: &RawPage, failure: Failure) -> Result<A, Failure> {
+    fn one_by_one<A: PluginOutput>(&self, page: &RawPage, failure: PluginFailure) -> Result<A, PluginFailure> {
         let Ok(resources) = serde_json::from_slice::<Vec<&RawValue>>(&page.resources) else {
             return Err(failure);
         };
@@ -200,18 +200,18 @@ impl Call<'_> {
         for (index, resource) in resources.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Err(Failure::Deadline { limit });
+                return Err(PluginFailure::Deadline { limit });
             }
             match self.run(format!("[{resource}]").as_bytes(), 1, left, false) {
                 Ok(one) => answer.add(index, one),
                 Err(cause) if cause.may_be_one_resource() => {
                     crashed += 1;
                     let reason = format!("plugin `{}` {cause}", self.plugin.name);
-                    let resource = telling_name(resource.get(), "item", index);
+                    let resource = descriptive_name(resource.get(), "item", index);
                     answer.errors().push(ItemError { index, resource, reason });
                 }
                 // Report the limit that the operator knows, not the remaining time.
-                Err(Failure::Deadline { .. }) => return Err(Failure::Deadline { limit }),
+                Err(PluginFailure::Deadline { .. }) => return Err(PluginFailure::Deadline { limit }),
                 Err(cause) => return Err(cause),
             }
         }
@@ -221,7 +221,7 @@ impl Call<'_> {
 
 /// A name for a resource that could not be mapped: the ARN, id or name in a member of what is known
 /// of it, else its position.
-pub(crate) fn telling_name(resource: &str, member: &str, index: usize) -> String {
+pub(crate) fn descriptive_name(resource: &str, member: &str, index: usize) -> String {
     let parsed: Value = serde_json::from_str(resource).unwrap_or_default();
     let item = &parsed[member];
     let named = |ending: &str| {
@@ -242,16 +242,16 @@ mod tests {
 
     #[test]
     fn a_plugin_that_keeps_running_out_of_time_is_paused() {
-        let overruns = Overruns::default();
+        let breaker = CircuitBreaker::default();
         for ran_out in [true, true, false, true, true] {
-            overruns.count(ran_out);
-            assert_eq!(overruns.check(), Ok(()));
+            breaker.count(ran_out);
+            assert_eq!(breaker.check(), Ok(()));
         }
-        overruns.count(true);
-        assert_eq!(overruns.check(), Err(Failure::Paused { strikes: STRIKES }));
+        breaker.count(true);
+        assert_eq!(breaker.check(), Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS }));
         // The pause ends.
-        overruns.0.lock().unwrap().1 = Some(Instant::now());
-        assert_eq!(overruns.check(), Ok(()));
+        breaker.0.lock().unwrap().1 = Some(Instant::now());
+        assert_eq!(breaker.check(), Ok(()));
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             (r#"{"item": {"Size": 3}}"#, "resource 4 of the batch"),
             ("3", "resource 4 of the batch"),
         ] {
-            assert_eq!(telling_name(resource, "item", 4), name);
+            assert_eq!(descriptive_name(resource, "item", 4), name);
         }
     }
 }

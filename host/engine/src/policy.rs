@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use berth_core::{Ask, Manifest, Problem};
 
 /// Decides which components are used.
-pub trait Policy: Send + Sync {
+pub trait PluginPolicy: Send + Sync {
     /// Decides about a component before it is used. If its manifest is unknown until the component runs
     /// ([`Asks::Unread`]), it is also called before any of its code runs. Called again at each reload.
     ///
@@ -50,20 +50,20 @@ impl Candidate<'_> {
     }
 }
 
-/// A [`Policy`], or none: every component that implements the contract is used.
+/// A [`PluginPolicy`], or none: every component that implements the contract is used.
 #[derive(Clone, Default)]
-pub struct Trust(Option<Arc<dyn Policy>>);
+pub struct Trust(Option<Arc<dyn PluginPolicy>>);
 
 impl Trust {
     /// Uses only what a policy admits.
-    pub fn by(policy: Arc<dyn Policy>) -> Self {
+    pub fn by(policy: Arc<dyn PluginPolicy>) -> Self {
         Self(Some(policy))
     }
 
     /// Asks the policy.
     ///
     /// # Errors
-    /// The same as [`Policy::admit`].
+    /// The same as [`PluginPolicy::admit`].
     pub fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
         self.0.as_ref().map_or(Ok(()), |policy| policy.admit(candidate))
     }

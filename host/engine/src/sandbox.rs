@@ -11,7 +11,7 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Limits,
     runtime::{Runtime, TABLE_ELEMENTS},
-    wasi::{Inputs, Output, State, TooManyHandles},
+    wasi::{Inputs, CapturedOutput, WasiState, TooManyHandles},
 };
 
 /// Longer log lines are cut, as the contract says.
@@ -36,7 +36,7 @@ pub(crate) struct Bounds {
 
 /// The result of a call, and its peak memory.
 pub(crate) struct Called<T> {
-    pub(crate) result: Result<T, Failure>,
+    pub(crate) result: Result<T, PluginFailure>,
     pub(crate) peak_memory: usize,
 }
 
@@ -44,12 +44,12 @@ impl Runtime {
     /// Calls a plugin within the limits, in a new store.
     pub(crate) fn call<T>(
         &self,
-        speaker: &Speaker,
+        log_context: &LogContext,
         inputs: Option<Inputs>,
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Called<T> {
-        let mut store = self.store(speaker, inputs, bounds.log);
+        let mut store = self.store(log_context, inputs, bounds.log);
         let result = Self::call_in(&mut store, bounds, call);
         let guest = store.into_data();
         guest.log.close();
@@ -57,8 +57,8 @@ impl Runtime {
     }
 
     /// Creates a store for several calls. It must not be used again after one of them has failed.
-    pub(crate) fn store(&self, speaker: &Speaker, inputs: Option<Inputs>, log: bool) -> Store<Guest> {
-        let mut store = Store::new(&self.engine, Guest::new(self, speaker.clone(), inputs, log));
+    pub(crate) fn store(&self, log_context: &LogContext, inputs: Option<Inputs>, log: bool) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, Guest::new(self, log_context.clone(), inputs, log));
         store.limiter(|guest| &mut guest.memory);
         store
     }
@@ -68,7 +68,7 @@ impl Runtime {
         store: &mut Store<Guest>,
         bounds: Bounds,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, PluginFailure> {
         store.set_hostcall_fuel(bounds.output_bytes);
         // One more: the current tick began before the call.
         store.set_epoch_deadline(Self::ticks(bounds.deadline) + 1);
@@ -76,20 +76,20 @@ impl Runtime {
         store.data_mut().end_lines();
         called.map_err(|error| {
             store.data_mut().log.backtrace(&error);
-            Failure::of(&error, bounds, store.data())
+            PluginFailure::of(&error, bounds, store.data())
         })
     }
 }
 
 /// The origin of a plugin's log lines.
 #[derive(Debug, Clone)]
-pub(crate) struct Speaker {
+pub(crate) struct LogContext {
     pub(crate) plugin: Arc<str>,
     /// Kind, account and region of the batch.
     pub(crate) at: Arc<str>,
 }
 
-impl Speaker {
+impl LogContext {
     pub(crate) fn new(plugin: &Arc<str>, kind: &Kind, context: &MapContext) -> Self {
         let region = context.region.as_ref().map_or("global", Region::as_str);
         let at = format!("{kind} {} {region}", context.account.id).into();
@@ -100,22 +100,22 @@ impl Speaker {
 /// The host's side of an instance.
 pub(crate) struct Guest {
     memory: MemoryMeter,
-    log: Log,
+    log: PluginLog,
     /// `None` for a plugin without WASI.
     pub(crate) inputs: Option<Inputs>,
     /// Partial lines of output.
-    pub(crate) output: Output,
+    pub(crate) output: CapturedOutput,
     /// `None` until the first WASI call.
-    pub(crate) wasi: Option<Box<State>>,
+    pub(crate) wasi: Option<Box<WasiState>>,
 }
 
 impl Guest {
-    fn new(runtime: &Runtime, speaker: Speaker, inputs: Option<Inputs>, log: bool) -> Self {
+    fn new(runtime: &Runtime, log_context: LogContext, inputs: Option<Inputs>, log: bool) -> Self {
         Self {
             memory: MemoryMeter { limit: runtime.limits.memory_bytes, used: 0, peak: 0 },
-            log: Log::new(speaker, &runtime.limits, log, runtime.lines.clone()),
+            log: PluginLog::new(log_context, &runtime.limits, log, runtime.lines.clone()),
             inputs,
-            output: Output::default(),
+            output: CapturedOutput::default(),
             wasi: None,
         }
     }
@@ -136,7 +136,7 @@ impl Guest {
     }
 
     /// Logs a line of the plugin.
-    pub(crate) fn write_log(&mut self, level: LogLevel, message: &str) {
+    pub(crate) fn write_log(&mut self, level: PluginLogLevel, message: &str) {
         self.log.write(level, message);
     }
 
@@ -194,7 +194,7 @@ impl ResourceLimiter for MemoryMeter {
 
 /// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum LogLevel {
+pub(crate) enum PluginLogLevel {
     Debug,
     Info,
     Warn,
@@ -209,21 +209,21 @@ pub(crate) enum Lines {
     Log,
     /// The parent process, which has the log.
     #[cfg(target_os = "linux")]
-    To(Arc<dyn Fn(Said<'_>) + Send + Sync>),
+    To(Arc<dyn Fn(LoggedLine<'_>) + Send + Sync>),
 }
 
 /// A message about a call.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Said<'a> {
+pub(crate) enum LoggedLine<'a> {
     /// A line of the plugin.
-    Line(LogLevel, &'a str),
+    Line(PluginLogLevel, &'a str),
     /// A position in its code where the call ended.
     Frame(&'a str),
 }
 
 /// The log of a plugin, within its limits.
-pub(crate) struct Log {
-    speaker: Speaker,
+pub(crate) struct PluginLog {
+    log_context: LogContext,
     lines: Lines,
     muted: bool,
     lines_left: usize,
@@ -235,10 +235,10 @@ pub(crate) struct Log {
     last_lines: Vec<String>,
 }
 
-impl Log {
-    pub(crate) fn new(speaker: Speaker, limits: &Limits, wanted: bool, lines: Lines) -> Self {
+impl PluginLog {
+    pub(crate) fn new(log_context: LogContext, limits: &Limits, wanted: bool, lines: Lines) -> Self {
         Self {
-            speaker,
+            log_context,
             lines,
             muted: !wanted,
             lines_left: limits.log_lines,
@@ -250,11 +250,11 @@ impl Log {
         }
     }
 
-    pub(crate) fn write(&mut self, level: LogLevel, message: &str) {
+    pub(crate) fn write(&mut self, level: PluginLogLevel, message: &str) {
         let message = &message[..message.floor_char_boundary(LOG_LINE_BYTES)];
         // A plugin without WASI cannot print, so the message of a panic arrives in the log, just before the
         // trap.
-        if level == LogLevel::Error && message.starts_with("panicked") {
+        if level == PluginLogLevel::Error && message.starts_with("panicked") {
             self.panic = Some(printable(&message.replace('\n', " ")));
             return;
         }
@@ -268,7 +268,7 @@ impl Log {
         }
         self.lines_left -= 1;
         self.bytes_left -= message.len();
-        self.say(Said::Line(level, message));
+        self.say(LoggedLine::Line(level, message));
     }
 
     /// Logs where in the plugin's code a call ended, for its author. Components that contain function names
@@ -286,45 +286,45 @@ impl Log {
         if self.muted || self.frames == BACKTRACE_FRAMES {
             return;
         }
-        self.say(Said::Frame(&frame[..frame.floor_char_boundary(LOG_LINE_BYTES)]));
+        self.say(LoggedLine::Frame(&frame[..frame.floor_char_boundary(LOG_LINE_BYTES)]));
         self.frames += 1;
     }
 
-    fn say(&self, said: Said<'_>) {
+    fn say(&self, said: LoggedLine<'_>) {
         match &self.lines {
             Lines::Log => {}
             #[cfg(target_os = "linux")]
             Lines::To(elsewhere) => return elsewhere(said),
         }
-        let Speaker { plugin, at } = &self.speaker;
+        let LogContext { plugin, at } = &self.log_context;
         let (level, message) = match said {
-            Said::Line(level, message) => (level, printable(message)),
-            Said::Frame(frame) => {
-                (LogLevel::Debug, format!("backtrace {}: {}", self.frames, printable(frame)))
+            LoggedLine::Line(level, message) => (level, printable(message)),
+            LoggedLine::Frame(frame) => {
+                (PluginLogLevel::Debug, format!("backtrace {}: {}", self.frames, printable(frame)))
             }
         };
         match level {
-            LogLevel::Debug => tracing::debug!(%plugin, %at, "{message}"),
-            LogLevel::Info => tracing::info!(%plugin, %at, "{message}"),
-            LogLevel::Warn => tracing::warn!(%plugin, %at, "{message}"),
-            LogLevel::Error => tracing::error!(%plugin, %at, "{message}"),
+            PluginLogLevel::Debug => tracing::debug!(%plugin, %at, "{message}"),
+            PluginLogLevel::Info => tracing::info!(%plugin, %at, "{message}"),
+            PluginLogLevel::Warn => tracing::warn!(%plugin, %at, "{message}"),
+            PluginLogLevel::Error => tracing::error!(%plugin, %at, "{message}"),
         }
     }
 
     /// Returns the plugin's message about its crash, from the log or from standard error.
-    fn crash(&self, trap: &str) -> Failure {
+    fn crash(&self, trap: &str) -> PluginFailure {
         if let Some(text) = &self.panic {
-            return Failure::Panicked(text.clone());
+            return PluginFailure::Panicked(text.clone());
         }
         let words = self.last_lines.join(" ");
         match words.find("panicked at ") {
             // The hint of Rust's standard library does not help here.
             Some(at) => {
                 let text = words[at..].split(" note: run with `RUST_BACKTRACE").next().unwrap_or_default();
-                Failure::Panicked(text.to_owned())
+                PluginFailure::Panicked(text.to_owned())
             }
-            None if words.is_empty() => Failure::Trapped(trap.to_owned()),
-            None => Failure::Trapped(format!("{trap}; last output: {words}")),
+            None if words.is_empty() => PluginFailure::Trapped(trap.to_owned()),
+            None => PluginFailure::Trapped(format!("{trap}; last output: {words}")),
         }
     }
 
@@ -336,7 +336,7 @@ impl Log {
 
     pub(crate) fn close(&self) {
         if self.dropped > 0 {
-            let Speaker { plugin, at } = &self.speaker;
+            let LogContext { plugin, at } = &self.log_context;
             tracing::warn!(%plugin, %at, "dropped {} more log lines of the plugin", self.dropped);
         }
     }
@@ -359,13 +359,13 @@ pub(crate) struct Denied(pub(crate) String);
 
 /// How a call failed. The text continues after the plugin's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum PluginFailure {
     Deadline {
         limit: Duration,
     },
     /// It ran out of time in so many consecutive batches that it is paused.
     Paused {
-        strikes: u32,
+        consecutive_timeouts: u32,
     },
     Memory {
         limit: usize,
@@ -393,7 +393,7 @@ pub(crate) enum Failure {
     Unloadable(Problem),
 }
 
-impl Failure {
+impl PluginFailure {
     /// Returns the plugin's own rejection of a batch.
     pub(crate) fn refused(reason: &str) -> Self {
         let cut = reason.floor_char_boundary(LOG_LINE_BYTES);
@@ -505,14 +505,14 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for PluginFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deadline { limit } => {
                 write!(f, "ran longer than {}, the limit for a batch", Seconds(*limit))
             }
-            Self::Paused { strikes } => {
-                write!(f, "is paused for 5 minutes: it ran out of time {strikes} times in a row")
+            Self::Paused { consecutive_timeouts } => {
+                write!(f, "is paused for 5 minutes: it ran out of time {consecutive_timeouts} times in a row")
             }
             Self::Memory { limit } => MemoryExceeded { limit: *limit }.fmt(f),
             Self::Output { limit } => {

@@ -36,7 +36,7 @@ pub(crate) enum Loaded {
 }
 
 /// The result of loading a file.
-pub(crate) struct Found<'f> {
+pub(crate) struct PluginFile<'f> {
     /// The position of its directory.
     pub(crate) order: usize,
     pub(crate) file: &'f Path,
@@ -93,7 +93,7 @@ impl Loaded {
         }
     }
 
-    fn told(&self) -> LoadedComponent {
+    fn describe(&self) -> LoadedComponent {
         let (name, version, file) = match self {
             Self::Plugin(plugin) => (&*plugin.name, Some(plugin.manifest.version.clone()), &plugin.file),
             Self::Jq(jq) => ("jq", None, &jq.file),
@@ -110,12 +110,12 @@ impl Loaded {
 impl PluginSet {
     /// Decides which plugin maps which kind: within a directory the first file wins, among directories the
     /// last one. The files must be in that order.
-    pub(crate) fn choose<'f>(found: impl IntoIterator<Item = Found<'f>>) -> Self {
+    pub(crate) fn choose<'f>(found: impl IntoIterator<Item = PluginFile<'f>>) -> Self {
         let mut set = Self::default();
-        for Found { order, outcome, former, .. } in found {
+        for PluginFile { order, outcome, former, .. } in found {
             let Err(mut refused) = outcome.and_then(|loaded| set.place(order, loaded)) else { continue };
             if let Some(former) = former {
-                let LoadedComponent { name, version, .. } = former.told();
+                let LoadedComponent { name, version, .. } = former.describe();
                 if set.place(order, former).is_ok() {
                     let kept = version.map_or(name.clone(), |version| format!("{name} {version}"));
                     // Writing to a `String` cannot fail.
@@ -207,7 +207,7 @@ impl PluginSet {
     }
 
     /// Logs which files are not used, and which plugins replace others.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn log_components(&self) {
         for refused in &self.refused {
             tracing::warn!("not using plugin {}: it {}", refused.plugin, refused.problem);
         }
@@ -218,8 +218,8 @@ impl PluginSet {
 
     /// Returns the changes since `before`.
     pub(crate) fn since(&self, before: &Self) -> Reloaded {
-        let told = |set: &Self| set.loaded().map(|loaded| loaded.told()).collect::<Vec<_>>();
-        let (now, then) = (told(self), told(before));
+        let describe = |set: &Self| set.loaded().map(|loaded| loaded.describe()).collect::<Vec<_>>();
+        let (now, then) = (describe(self), describe(before));
         let gone = |other: &LoadedComponent| !now.iter().any(|one| one.file == other.file);
         Reloaded {
             removed: then.iter().filter(|component| gone(component)).cloned().collect(),

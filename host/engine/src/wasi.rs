@@ -37,7 +37,7 @@ use wasmtime_wasi::{
     random::WasiRandom,
 };
 
-pub(crate) use self::io::Output;
+pub(crate) use self::io::CapturedOutput;
 use crate::{
     config::Wasi,
     imports::is_wasi,
@@ -109,7 +109,7 @@ impl Inputs {
 }
 
 /// The host's side of WASI for one instance.
-pub(crate) struct State {
+pub(crate) struct WasiState {
     ctx: WasiCtx,
     /// The table that `wasmtime-wasi` requires. It stays empty.
     table: ResourceTable,
@@ -118,7 +118,7 @@ pub(crate) struct State {
     handles: usize,
 }
 
-impl State {
+impl WasiState {
     fn new(inputs: Inputs) -> Self {
         let Inputs { seed, time } = inputs;
         let generator = |name| ChaCha12Rng::from_seed(seed.part(name));
@@ -167,18 +167,18 @@ impl HostWallClock for StoppedClock {
 
 impl Guest {
     /// Created at the first call: most plugins make none.
-    pub(crate) fn wasi(&mut self) -> &mut State {
+    pub(crate) fn wasi(&mut self) -> &mut WasiState {
         let inputs = self.inputs;
         self.wasi.get_or_insert_with(|| {
             // Only plugins with inputs are linked with these functions.
-            Box::new(State::new(inputs.unwrap_or_else(|| Inputs::of_manifest(Seed([0; 32])))))
+            Box::new(WasiState::new(inputs.unwrap_or_else(|| Inputs::of_manifest(Seed([0; 32])))))
         })
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let State { ctx, table, .. } = self.wasi();
+        let WasiState { ctx, table, .. } = self.wasi();
         WasiCtxView { ctx, table }
     }
 }
@@ -299,7 +299,7 @@ mod tests {
     fn results_depend_only_on_the_digest_and_the_variant() {
         let start = |wasi, sha256| {
             let seed = Seed::of(wasi, sha256);
-            State::new(Inputs::of_batch(wasi, seed)).monotonic
+            WasiState::new(Inputs::of_batch(wasi, seed)).monotonic
         };
         assert_eq!(start(Wasi::Empty, "ab"), start(Wasi::Empty, "ab"));
         assert_ne!(start(Wasi::Empty, "ab"), start(Wasi::Empty, "cd"));

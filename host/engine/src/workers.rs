@@ -21,7 +21,7 @@ pub(crate) struct Workers {
 
 /// The job panicked before its end.
 #[derive(Debug)]
-pub(crate) struct Lost;
+pub(crate) struct JobPanicked;
 
 impl Workers {
     pub(crate) fn start(count: NonZeroUsize) -> io::Result<Self> {
@@ -40,11 +40,11 @@ impl Workers {
     /// Runs a job on the next free thread. A job is not started if its caller no longer waits.
     ///
     /// # Errors
-    /// [`Lost`] if the job panicked.
+    /// [`JobPanicked`] if the job panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Lost> {
+    ) -> Result<T, JobPanicked> {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             if !done.is_canceled() {
@@ -54,7 +54,7 @@ impl Workers {
         });
         // Sending fails only if no thread is left; the result then reports that.
         let _ = self.jobs.send(job);
-        result.await.map_err(|_| Lost)
+        result.await.map_err(|_| JobPanicked)
     }
 }
 

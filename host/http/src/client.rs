@@ -7,16 +7,16 @@ use reqwest::{Request, Response};
 use crate::TransportError;
 
 /// A pending response.
-pub type Answer = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send>>;
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send>>;
 
 /// Transports requests. An implementation must respect the timeout of each request.
 pub trait Carrier: Debug + Send + Sync {
     /// Sends a request, and returns the response once its headers have arrived.
-    fn carry(&self, request: Request) -> Answer;
+    fn carry(&self, request: Request) -> ResponseFuture;
 }
 
 impl Carrier for reqwest::Client {
-    fn carry(&self, request: Request) -> Answer {
+    fn carry(&self, request: Request) -> ResponseFuture {
         let answer = self.execute(request);
         Box::pin(async move { answer.await.map_err(TransportError::new) })
     }
@@ -24,9 +24,9 @@ impl Carrier for reqwest::Client {
 
 /// The client for AWS and Port. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client(Arc<dyn Carrier>);
+pub struct HttpClient(Arc<dyn Carrier>);
 
-impl Client {
+impl HttpClient {
     /// Creates a client whose requests use another transport than the network, as in a simulation.
     pub fn carried_by(carrier: Arc<dyn Carrier>) -> Self {
         Self(carrier)
@@ -42,7 +42,7 @@ impl Client {
     }
 }
 
-impl From<reqwest::Client> for Client {
+impl From<reqwest::Client> for HttpClient {
     fn from(client: reqwest::Client) -> Self {
         Self(Arc::new(client))
     }

@@ -261,8 +261,8 @@ async fn failures_of_the_proxy_and_the_server_are_distinguished() {
         let error = ask(&client, "https://berth.invalid").await.unwrap_err();
         assert_eq!((error.cause(), error.is_lasting()), (cause, lasting), "{what}: {error}");
         assert!(!error.is_unknown_host(), "{what}");
-        let told = format!("{error} {error:?} {}", error.remedy(PORT));
-        assert!(told.contains("HTTPS_PROXY") && !told.contains("hush"), "{what}: {told}");
+        let reported = format!("{error} {error:?} {}", error.remedy(PORT));
+        assert!(reported.contains("HTTPS_PROXY") && !reported.contains("hush"), "{what}: {reported}");
     }
 }
 

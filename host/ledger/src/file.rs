@@ -285,16 +285,16 @@ mod tests {
 
     #[test]
     fn the_remedy_fits_the_error() {
-        let told = |kind: io::ErrorKind| remedy(Path::new("/state"), &redb::Error::Io(kind.into()));
+        let remedy_of = |kind: io::ErrorKind| remedy(Path::new("/state"), &redb::Error::Io(kind.into()));
         for (kind, helps) in [
             (io::ErrorKind::StorageFull, "free space on the disk of the state directory /state"),
             (io::ErrorKind::QuotaExceeded, "free space on the disk of the state directory /state"),
             (io::ErrorKind::PermissionDenied, "give Berth write access to the state directory /state"),
             (io::ErrorKind::ReadOnlyFilesystem, "give Berth write access to the state directory /state"),
         ] {
-            assert!(told(kind).is_some_and(|remedy| remedy.starts_with(helps)), "{kind:?}");
+            assert!(remedy_of(kind).is_some_and(|remedy| remedy.starts_with(helps)), "{kind:?}");
         }
-        assert_eq!(told(io::ErrorKind::BrokenPipe), None);
+        assert_eq!(remedy_of(io::ErrorKind::BrokenPipe), None);
         assert_eq!(remedy(Path::new("/state"), &redb::Error::PreviousIo), None);
     }
 }

@@ -47,7 +47,7 @@ use berth_core::{
 
 use crate::{
     identity::Held,
-    session::{Reader, Session},
+    session::{LedgerSnapshot, FileLedgerSession},
     store::{Store, StoreError, Use},
     view::View,
 };
@@ -149,7 +149,7 @@ impl Ledger for FileLedger {
     fn read(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerReader>>, Problem> {
         self.keep(self.store.reopen()?);
         let interval = self.store.config().verify_interval;
-        let (reader, held) = Reader::open(&self.store, catalog, interval, now())
+        let (reader, held) = LedgerSnapshot::open(&self.store, catalog, interval, now())
             .map_err(|error| self.store.failed(Use::Reading, &error))?;
         Ok(OpenedLedger { session: Arc::new(reader), notes: self.notes(held, false) })
     }
@@ -157,7 +157,7 @@ impl Ledger for FileLedger {
     fn begin(&self, catalog: &str) -> Result<OpenedLedger<Arc<dyn LedgerSession>>, Problem> {
         self.keep(self.store.reopen()?);
         let interval = self.store.config().verify_interval;
-        let (session, held) = Session::begin(&self.store, catalog, interval, now())
+        let (session, held) = FileLedgerSession::begin(&self.store, catalog, interval, now())
             .map_err(|error| self.store.failed(Use::Writing, &error))?;
         Ok(OpenedLedger { session: Arc::new(session), notes: self.notes(held, true) })
     }

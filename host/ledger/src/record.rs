@@ -18,7 +18,7 @@ pub(crate) const UNIT_NUMBERS: TableDefinition<'_, &str, u32> = TableDefinition:
 pub(crate) const SETS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("sets");
 pub(crate) const SET_NUMBERS: TableDefinition<'_, &[u8], u32> = TableDefinition::new("set-numbers");
 /// Entities by the digest of their key.
-pub(crate) const ENTITIES: TableDefinition<'_, u128, [u8; Record::LEN]> = TableDefinition::new("entities");
+pub(crate) const ENTITIES: TableDefinition<'_, u128, [u8; EntityRecord::LEN]> = TableDefinition::new("entities");
 /// The number of consecutive complete resyncs in which each scope was missing.
 pub(crate) const MISSING: TableDefinition<'_, &str, u32> = TableDefinition::new("missing-scopes");
 
@@ -32,7 +32,7 @@ pub(crate) const READABLE_FORMATS: [&str; 2] = ["1", FORMAT];
 
 /// The record of one entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct EntityRecord {
     /// The digest of its content; zero if it is uncertain.
     pub(crate) content: u128,
     /// The number of the set of units that produced it, see [`producers`](crate::producers).
@@ -43,7 +43,7 @@ pub(crate) struct Record {
     pub(crate) provisional: bool,
 }
 
-impl Record {
+impl EntityRecord {
     pub(crate) const LEN: usize = 24;
     /// The bit of the resync's number that stores [`provisional`](Self::provisional).
     const PROVISIONAL: u32 = 1 << 31;
@@ -114,8 +114,8 @@ mod tests {
     proptest! {
         #[test]
         fn records_survive_a_round_trip(content: u128, set: u32, run in 0..1_u32 << 31, provisional: bool) {
-            let record = Record { content, set, run, provisional };
-            prop_assert_eq!(Record::from_bytes(record.to_bytes()), record);
+            let record = EntityRecord { content, set, run, provisional };
+            prop_assert_eq!(EntityRecord::from_bytes(record.to_bytes()), record);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use crate::{
     Result,
     producers::UNKNOWN,
-    record::{ENTITIES, RUNS, Record},
+    record::{ENTITIES, RUNS, EntityRecord},
 };
 
 /// The resyncs that a session relies on.
@@ -53,12 +53,12 @@ impl Runs {
     }
 
     /// Returns the content of a record, if it is certain.
-    pub(crate) fn content(&self, record: Record) -> Option<u128> {
+    pub(crate) fn content(&self, record: EntityRecord) -> Option<u128> {
         (record.content != 0 && self.trusted.contains(&record.run)).then_some(record.content)
     }
 
     /// Returns the number of a record's producers.
-    pub(crate) fn set(&self, record: Record) -> u32 {
+    pub(crate) fn set(&self, record: EntityRecord) -> u32 {
         if record.provisional && self.unended.contains(&record.run) { UNKNOWN } else { record.set }
     }
 }
@@ -98,13 +98,13 @@ fn settle(transaction: &WriteTransaction, unended: &HashSet<u32>) -> Result<()> 
     let mut provisional = Vec::new();
     for entity in entities.iter()? {
         let (key, record) = entity?;
-        let record = Record::from_bytes(record.value());
+        let record = EntityRecord::from_bytes(record.value());
         if record.provisional && unended.contains(&record.run) {
             provisional.push((key.value(), record));
         }
     }
     for (key, record) in provisional {
-        entities.insert(key, Record { set: UNKNOWN, provisional: false, ..record }.to_bytes())?;
+        entities.insert(key, EntityRecord { set: UNKNOWN, provisional: false, ..record }.to_bytes())?;
     }
     Ok(())
 }

@@ -17,14 +17,14 @@ use crate::{
     Result,
     identity::Held,
     producers::{Interner, NumberCache, SOMEBODY_ELSE, UNKNOWN},
-    record::{CATALOG_KEY, ENTITIES, META, MISSING, RUNS, Record, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS},
+    record::{CATALOG_KEY, ENTITIES, META, MISSING, RUNS, EntityRecord, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS},
     runs,
     store::{Store, StoreError, Use, lock},
     view::View,
 };
 
 /// The recorded state at the time the ledger was opened.
-pub(crate) struct Reader {
+pub(crate) struct LedgerSnapshot {
     store: Arc<Store>,
     /// The recorded entities; `None` if there were none.
     view: Option<View>,
@@ -35,8 +35,8 @@ pub(crate) struct Reader {
 }
 
 /// A ledger during one resync.
-pub(crate) struct Session {
-    reader: Reader,
+pub(crate) struct FileLedgerSession {
+    reader: LedgerSnapshot,
     /// Identifies the resync that writes.
     writer: Writer,
     /// Numbers of producers that were needed so far.
@@ -55,7 +55,7 @@ struct Writer {
     turn: u32,
 }
 
-impl Reader {
+impl LedgerSnapshot {
     /// Reads the data of this catalog, at a time in seconds since 1970. Also returns which catalog the file
     /// belongs to.
     pub(crate) fn open(
@@ -81,7 +81,7 @@ impl Reader {
     }
 }
 
-impl Session {
+impl FileLedgerSession {
     /// Begins a resync, at a time in seconds since 1970. Also returns which catalog the file belonged to.
     pub(crate) fn begin(
         store: &Arc<Store>,
@@ -102,7 +102,7 @@ impl Session {
             None => None,
         };
         let session = Self {
-            reader: Reader::of(store, view)?,
+            reader: LedgerSnapshot::of(store, view)?,
             writer: Writer { run, turn },
             numbers: NumberCache::default(),
             exact: Mutex::default(),
@@ -128,11 +128,11 @@ impl Session {
                     exact.insert(*key, None);
                     continue;
                 };
-                let former = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+                let former = entities.get(key)?.map(|record| EntityRecord::from_bytes(record.value()));
                 let set = interner.number(&entry.producers)?;
                 let stored = Stored::until_the_end(&mut interner, former, run, set)?;
                 let content = entry.content.unwrap_or(0);
-                let record = Record { content, set: stored.set, run, provisional: stored.provisional };
+                let record = EntityRecord { content, set: stored.set, run, provisional: stored.provisional };
                 entities.insert(key, record.to_bytes())?;
                 exact.insert(*key, stored.exact);
             }
@@ -173,9 +173,9 @@ impl Session {
         {
             let mut entities = transaction.open_table(ENTITIES)?;
             for (key, set) in exact.iter() {
-                let record = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+                let record = entities.get(key)?.map(|record| EntityRecord::from_bytes(record.value()));
                 if let Some(record) = record {
-                    entities.insert(key, Record { set: *set, ..record }.to_bytes())?;
+                    entities.insert(key, EntityRecord { set: *set, ..record }.to_bytes())?;
                 }
             }
             transaction.delete_table(MISSING)?;
@@ -208,7 +208,7 @@ struct Stored {
 impl Stored {
     fn until_the_end(
         interner: &mut Interner<'_>,
-        former: Option<Record>,
+        former: Option<EntityRecord>,
         run: u32,
         set: u32,
     ) -> Result<Self> {
@@ -230,19 +230,19 @@ impl Stored {
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for FileLedgerSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("writer", &self.writer).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for LedgerSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
     }
 }
 
-impl LedgerReader for Reader {
+impl LedgerReader for LedgerSnapshot {
     fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.view.as_ref()?.entry(key).unwrap_or_else(|error| {
             let problem = self.store.failed(Use::Reading, &error.into());
@@ -263,7 +263,7 @@ impl LedgerReader for Reader {
     }
 }
 
-impl LedgerReader for Session {
+impl LedgerReader for FileLedgerSession {
     fn look_up(&self, key: u128) -> Option<LedgerEntry> {
         self.reader.look_up(key)
     }
@@ -277,7 +277,7 @@ impl LedgerReader for Session {
     }
 }
 
-impl LedgerSession for Session {
+impl LedgerSession for FileLedgerSession {
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
         self.write(entries).map_err(|error| self.reader.store.failed(Use::Writing, &error))
     }
@@ -341,17 +341,17 @@ pub(crate) fn invalidate(
         let mut interner = Interner::open(&transaction, &cache)?;
         let mut entities = transaction.open_table(ENTITIES)?;
         for (key, producer) in keys {
-            let record = entities.get(key)?.map(|record| Record::from_bytes(record.value()));
+            let record = entities.get(key)?.map(|record| EntityRecord::from_bytes(record.value()));
             let set = match producer {
                 Some(producer) => Some(interner.number(&Producers::one(producer.clone()))?),
                 None => None,
             };
             let record = match (record, set) {
                 (None, None) => continue,
-                (None, Some(set)) => Record { content: 0, set, run: 0, provisional: false },
-                (Some(record), None) => Record { content: 0, ..record },
+                (None, Some(set)) => EntityRecord { content: 0, set, run: 0, provisional: false },
+                (Some(record), None) => EntityRecord { content: 0, ..record },
                 (Some(record), Some(set)) => {
-                    Record { content: 0, set: interner.union(record.set, set)?, ..record }
+                    EntityRecord { content: 0, set: interner.union(record.set, set)?, ..record }
                 }
             };
             entities.insert(key, record.to_bytes())?;

@@ -12,13 +12,13 @@ use crate::{
     Result, file,
     identity::Held,
     producers::ProducerReader,
-    record::{CATALOG_KEY, ENTITIES, META, MISSING, Record},
+    record::{CATALOG_KEY, ENTITIES, META, MISSING, EntityRecord},
     runs::Runs,
 };
 
 /// A view of the file at one moment.
 pub(crate) struct View {
-    entities: ReadOnlyTable<u128, [u8; Record::LEN]>,
+    entities: ReadOnlyTable<u128, [u8; EntityRecord::LEN]>,
     producers: ProducerReader,
     /// The number of consecutive complete resyncs in which scopes were missing.
     missing: MissingScopes,
@@ -67,7 +67,7 @@ impl View {
     /// Returns the record of an entity.
     pub(crate) fn entry(&self, key: u128) -> Result<Option<LedgerEntry>> {
         let Some(record) = self.entities.get(key)? else { return Ok(None) };
-        let record = Record::from_bytes(record.value());
+        let record = EntityRecord::from_bytes(record.value());
         let producers = self.producers.get(self.runs.set(record))?;
         Ok(Some(LedgerEntry { content: self.runs.content(record), producers }))
     }
@@ -94,7 +94,7 @@ impl View {
     pub(crate) fn totals(&self) -> Result<BTreeMap<(AccountId, Kind), u64>> {
         let mut by_set: HashMap<u32, u64> = HashMap::new();
         for entity in self.entities.iter()? {
-            let record = Record::from_bytes(entity?.1.value());
+            let record = EntityRecord::from_bytes(entity?.1.value());
             *by_set.entry(self.runs.set(record)).or_default() += 1;
         }
         let mut totals = BTreeMap::new();

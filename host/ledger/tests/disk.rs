@@ -56,7 +56,7 @@ fn filled(dir: &Path) -> (FileLedger, Arc<dyn LedgerSession>, Problem) {
     (ledger, session, problem)
 }
 
-fn told_of_a_full_disk(problem: &Problem, dir: &Path) {
+fn warned_of_a_full_disk(problem: &Problem, dir: &Path) {
     assert!(problem.message.contains("File too large"), "the first cause: {problem}");
     let remedy = problem.remedy.as_ref().unwrap();
     assert!(remedy.contains("free space") && remedy.contains(dir.to_str().unwrap()), "{problem}");
@@ -65,9 +65,9 @@ fn told_of_a_full_disk(problem: &Problem, dir: &Path) {
 fn the_next_resync_uses_the_ledger_after_the_disk_was_freed() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, former, problem) = filled(dir.path());
-    told_of_a_full_disk(&problem, dir.path());
-    told_of_a_full_disk(&former.record(&entries(1)).unwrap_err(), dir.path());
-    told_of_a_full_disk(&Arc::clone(&former).end(&MissingScopes::new()).unwrap_err(), dir.path());
+    warned_of_a_full_disk(&problem, dir.path());
+    warned_of_a_full_disk(&former.record(&entries(1)).unwrap_err(), dir.path());
+    warned_of_a_full_disk(&Arc::clone(&former).end(&MissingScopes::new()).unwrap_err(), dir.path());
     // A request of a live event reopens the file, too; it may fail.
     if let Err(problem) = ledger.invalidate(CATALOG, &[(1, None)]) {
         assert!(problem.remedy.unwrap().contains("free space"));
@@ -89,7 +89,7 @@ fn the_next_resync_uses_the_ledger_after_the_disk_was_freed() {
     assert!(refused.message.contains("another resync"), "{refused}");
 }
 
-fn the_operator_is_told_that_the_ledger_was_reopened() {
+fn the_operator_is_informed_that_the_ledger_was_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, ..) = filled(dir.path());
     bound(None);
@@ -115,7 +115,7 @@ fn a_file_that_the_fault_damaged_is_moved_aside() {
 fn a_temporarily_full_disk_does_not_cost_the_ledger() {
     if env::var_os(INNER).is_some() {
         the_next_resync_uses_the_ledger_after_the_disk_was_freed();
-        the_operator_is_told_that_the_ledger_was_reopened();
+        the_operator_is_informed_that_the_ledger_was_reopened();
         a_file_that_the_fault_damaged_is_moved_aside();
         return;
     }

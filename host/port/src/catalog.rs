@@ -42,13 +42,13 @@ use self::{
     flags::FeatureFlags,
     ownership::DataSource,
     parts::Parts,
-    resync::Prepared,
+    resync::PreparedResync,
     session::{ByHand, PortSession, Reading},
 };
 use crate::{
     EventType, PortConfig,
     api::{
-        client::{Client, PortStats},
+        client::{PortClient, PortStats},
         entities::WriteOrigin,
         error::PortError,
     },
@@ -73,9 +73,9 @@ pub struct PortCatalog {
 /// # Errors
 /// A [`Problem`] when the base URL is no HTTP URL, or when type, version or identifier of the
 /// integration cannot stand in a header.
-pub fn open(config: PortConfig, http: impl Into<berth_http::Client>) -> Result<PortCatalog, Problem> {
+pub fn open(config: PortConfig, http: impl Into<berth_http::HttpClient>) -> Result<PortCatalog, Problem> {
     let config = Arc::new(config.normalized());
-    let client = Arc::new(Client::new(&config, http.into()).map_err(PortError::into_problem)?);
+    let client = Arc::new(PortClient::new(&config, http.into()).map_err(PortError::into_problem)?);
     let parts = Parts {
         flags: Arc::new(FeatureFlags::new(config.feature_flags_ttl)),
         data_source: Arc::new(DataSource::new(&config)),
@@ -171,7 +171,7 @@ impl Catalog for PortCatalog {
         parts.state.set_deleted(false);
         parts.state.set_installed();
         let named = integration.and_then(|found| found.ingest_attributes?.ingest_url);
-        let prepared = Prepared::new(parts, &mut info, named.as_deref())?;
+        let prepared = PreparedResync::new(parts, &mut info, named.as_deref())?;
         parts.identify(&mut info).await;
         Ok(Opened { info, session: Box::new(PortSession::new(parts.clone(), prepared)) })
     }

@@ -12,7 +12,7 @@ use crate::api::{
 
 /// Parses a body as the response to each request that has one. Returns the errors of those that do not accept
 /// it.
-pub fn complaints(body: &[u8]) -> Vec<String> {
+pub fn violations(body: &[u8]) -> Vec<String> {
     fn read<T: DeserializeOwned>(body: &[u8], then: impl FnOnce(T)) -> Option<String> {
         from_body(body).map(then).err()
     }
@@ -23,7 +23,7 @@ pub fn complaints(body: &[u8]) -> Vec<String> {
         _ = message.changed_at().and_then(values::iso_time);
         _ = message.resync_state_at().and_then(values::iso_time);
     }
-    let complaints = [
+    let violations = [
         read(body, drop::<client::TokenReply>),
         read(body, drop::<integrations::IntegrationReply>),
         read(body, drop::<integrations::IntegrationsReply>),
@@ -45,5 +45,5 @@ pub fn complaints(body: &[u8]) -> Vec<String> {
         }),
         read(body, |reply: entities::DeleteReply| _ = reply.split("blueprint")),
     ];
-    complaints.into_iter().flatten().collect()
+    violations.into_iter().flatten().collect()
 }

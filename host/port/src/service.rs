@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{
     PortCatalog, PortConfig,
-    api::{client::Client, error::PortError},
+    api::{client::PortClient, error::PortError},
     catalog::{
         STOP_GRACE, blueprints, flags::FeatureFlags, ingest::IngestAddresses, process_state::ProcessState,
         reporter,
@@ -32,7 +32,7 @@ pub const LIVE_EVENTS_FLAG: &str = "AWS_V3_LIVE_EVENTS_ENABLED";
 #[derive(Clone)]
 pub struct PortService {
     config: Arc<PortConfig>,
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     flags: Arc<FeatureFlags>,
     addresses: Arc<IngestAddresses>,
     state: Arc<ProcessState>,

@@ -42,8 +42,8 @@ use crate::{
 
 pub(crate) use events::EventWebhook;
 use refusals::Refusals;
-use server::Peer;
-pub(crate) use server::{Limits, bind, serve};
+use server::ConnectionPeer;
+pub(crate) use server::{ConnectionLimits, bind, serve};
 use status::Watchers;
 
 /// The state that the routes show and change.
@@ -241,7 +241,7 @@ async fn guard(State(guarded): State<Arc<Guarded>>, request: Request, next: Next
     if health.iter().any(|health| health == path) {
         return next.run(request).await;
     }
-    if request.extensions().get::<Peer>().is_some_and(|peer| peer.reserve) {
+    if request.extensions().get::<ConnectionPeer>().is_some_and(|peer| peer.reserve) {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "there are too many connections");
     }
     let names = &status.access().names;

@@ -42,7 +42,7 @@ pub mod telemetry;
 
 pub use berth_engine::{Engine, EngineConfig};
 pub use config::{HttpServer, Listener, ServiceConfig};
-pub use reload::{Reload, ReloadSource, Running, WrongSetting};
+pub use reload::{Reload, ReloadSource, RunningService, WrongSetting};
 pub use resync::{GRACE, LAST_WORD, overdue, report_aborted};
 pub use service::{Service, ServiceBuilder, ServiceError};
-pub use state::{Plugins, ServiceHost, StartError};
+pub use state::{LoadedPlugins, ServiceHost, StartError};

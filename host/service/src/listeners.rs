@@ -52,7 +52,7 @@ impl Reason {
 
 /// How a requested resync ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ResyncEnd {
     /// It ran, with or without errors.
     Ran,
     /// Port or AWS could not be used at all: worth a retry.
@@ -66,12 +66,12 @@ pub(crate) enum Ended {
 struct Request {
     reason: Reason,
     /// Who waits for the end of the resync: every request that it serves.
-    ended: Vec<oneshot::Sender<Ended>>,
+    ended: Vec<oneshot::Sender<ResyncEnd>>,
 }
 
 impl Request {
     /// The caller may have left.
-    fn answer(self, ended: Ended) {
+    fn answer(self, ended: ResyncEnd) {
         for sender in self.ended {
             _ = sender.send(ended);
         }
@@ -102,14 +102,14 @@ pub(crate) fn channel() -> (Resyncs, Requests) {
 
 impl Resyncs {
     /// Requests a resync; the receiver gets its result. Returns `None` if the service stops first.
-    pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<Ended>> {
+    pub(crate) async fn ask(&self, reason: Reason) -> Option<oneshot::Receiver<ResyncEnd>> {
         let (sender, receiver) = oneshot::channel();
         self.0.send(Request { reason, ended: vec![sender] }).await.ok()?;
         Some(receiver)
     }
 
     /// Requests a resync and waits for its end; returns `None` if the service stops first.
-    pub(crate) async fn run(&self, reason: Reason) -> Option<Ended> {
+    pub(crate) async fn run(&self, reason: Reason) -> Option<ResyncEnd> {
         self.ask(reason).await?.await.ok()
     }
 }
@@ -120,13 +120,13 @@ impl Resyncs {
 /// while. This time doubles with each resync that is stopped, so that some resync ends no matter how many
 /// requests come. The pace resets once a resync has ended while no request waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pace {
+struct ResyncPacing {
     minimum: Duration,
     /// How long a resync runs before a newer request stops it.
     patience: Duration,
 }
 
-impl Pace {
+impl ResyncPacing {
     fn new(minimum: Duration) -> Self {
         Self { minimum, patience: Duration::ZERO }
     }
@@ -150,21 +150,21 @@ impl Pace {
 }
 
 /// Runs requested resyncs until `stop`, which ends a running resync first. At most one request waits: all
-/// that arrive meanwhile are served by the same resync. [`Pace`] says when it starts.
+/// that arrive meanwhile are served by the same resync. [`ResyncPacing`] says when it starts.
 ///
 /// `resync` runs one; it must end soon after its token is cancelled.
 pub(crate) async fn run<F, R>(requests: Requests, stop: CancellationToken, resync: F)
 where
     F: FnMut(Reason, CancellationToken) -> R,
-    R: Future<Output = Ended>,
+    R: Future<Output = ResyncEnd>,
 {
-    run_at(Pace::new(MINIMUM_INTERVAL), requests, stop, resync).await;
+    run_at(ResyncPacing::new(MINIMUM_INTERVAL), requests, stop, resync).await;
 }
 
-async fn run_at<F, R>(mut pace: Pace, requests: Requests, stop: CancellationToken, mut resync: F)
+async fn run_at<F, R>(mut pacing: ResyncPacing, requests: Requests, stop: CancellationToken, mut resync: F)
 where
     F: FnMut(Reason, CancellationToken) -> R,
-    R: Future<Output = Ended>,
+    R: Future<Output = ResyncEnd>,
 {
     let Requests(mut requests) = requests;
     let mut waiting: Option<Request> = None;
@@ -173,7 +173,7 @@ where
     loop {
         let request = loop {
             let begins =
-                waiting.as_ref().zip(last).map(|(waiting, last)| last + pace.between(waiting.reason));
+                waiting.as_ref().zip(last).map(|(waiting, last)| last + pacing.between(waiting.reason));
             let arrived = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -194,7 +194,7 @@ where
         let mut running = pin!(resync(request.reason, cancel.clone()));
         let ended = loop {
             let stops =
-                begun.checked_add(pace.patience).filter(|_| waiting.is_some() && !cancel.is_cancelled());
+                begun.checked_add(pacing.patience).filter(|_| waiting.is_some() && !cancel.is_cancelled());
             let arrived = tokio::select! {
                 ended = &mut running => break ended,
                 () = async { sleep_until(stops.unwrap_or(begun)).await }, if stops.is_some() => None,
@@ -207,7 +207,7 @@ where
                 }
                 Some(arrived) if arrived.reason.yields() => {
                     tracing::warn!(reason = arrived.reason.as_str(), "resync skipped: another one runs");
-                    arrived.answer(Ended::Skipped);
+                    arrived.answer(ResyncEnd::Skipped);
                 }
                 Some(arrived) => {
                     waiting = Some(match waiting.take() {
@@ -218,16 +218,16 @@ where
             }
         };
         let stopped = cancel.is_cancelled();
-        pace = pace.after(stopped, waiting.is_some());
+        pacing = pacing.after(stopped, waiting.is_some());
         last = (!stopped).then_some(begun);
-        request.answer(if waiting.is_some() { Ended::Replaced } else { ended });
+        request.answer(if waiting.is_some() { ResyncEnd::Replaced } else { ended });
     }
 }
 
 /// Returns the request that waits after a newer one arrived.
 fn admit(waiting: Request, newer: Request) -> Request {
     if newer.reason.yields() {
-        newer.answer(Ended::Skipped);
+        newer.answer(ResyncEnd::Skipped);
         return waiting;
     }
     waiting.join(newer)
@@ -250,14 +250,14 @@ mod tests {
                 if reason == Reason::Start {
                     cancel.cancelled().await;
                 }
-                Ended::Ran
+                ResyncEnd::Ran
             }
         };
         let task = tokio::spawn(run(requests, stop.clone(), resync));
         (resyncs, begun, task)
     }
 
-    async fn ask(resyncs: &Resyncs, reason: Reason) -> tokio::task::JoinHandle<Option<Ended>> {
+    async fn ask(resyncs: &Resyncs, reason: Reason) -> tokio::task::JoinHandle<Option<ResyncEnd>> {
         let resyncs = resyncs.clone();
         let asked = tokio::spawn(async move { resyncs.run(reason).await });
         // Lets all pending tasks run.
@@ -272,8 +272,8 @@ mod tests {
         let (resyncs, begun, _task) = service(&CancellationToken::new());
         let first = ask(&resyncs, Reason::Start).await;
         let second = ask(&resyncs, Reason::Webhook).await;
-        assert_eq!(first.await.unwrap(), Some(Ended::Replaced));
-        assert_eq!(second.await.unwrap(), Some(Ended::Ran));
+        assert_eq!(first.await.unwrap(), Some(ResyncEnd::Replaced));
+        assert_eq!(second.await.unwrap(), Some(ResyncEnd::Ran));
         assert_eq!(*begun.lock().unwrap(), [Reason::Start, Reason::Webhook]);
     }
 
@@ -282,36 +282,36 @@ mod tests {
         let stop = CancellationToken::new();
         let (resyncs, begun, task) = service(&stop);
         let running = ask(&resyncs, Reason::Start).await;
-        assert_eq!(ask(&resyncs, Reason::Scheduled).await.await.unwrap(), Some(Ended::Skipped));
+        assert_eq!(ask(&resyncs, Reason::Scheduled).await.await.unwrap(), Some(ResyncEnd::Skipped));
         assert_eq!(*begun.lock().unwrap(), [Reason::Start]);
         assert!(!running.is_finished());
         // A stop first ends the running resync.
         stop.cancel();
         task.await.unwrap();
-        assert_eq!(running.await.unwrap(), Some(Ended::Ran));
+        assert_eq!(running.await.unwrap(), Some(ResyncEnd::Ran));
         assert_eq!(resyncs.run(Reason::Webhook).await, None, "nothing runs after the stop");
     }
 
     #[tokio::test]
     async fn the_schedule_runs_when_nothing_else_does() {
         let (resyncs, begun, _task) = service(&CancellationToken::new());
-        assert_eq!(resyncs.run(Reason::Scheduled).await, Some(Ended::Ran));
+        assert_eq!(resyncs.run(Reason::Scheduled).await, Some(ResyncEnd::Ran));
         assert_eq!(*begun.lock().unwrap(), [Reason::Scheduled]);
     }
 
     #[test]
     fn a_resync_is_let_run_the_longer_the_more_were_stopped() {
         let minute = Duration::from_mins(1);
-        let pace = Pace::new(minute);
-        assert_eq!(pace.patience, Duration::ZERO, "the first one is stopped at once");
-        let once = pace.after(true, true);
+        let pacing = ResyncPacing::new(minute);
+        assert_eq!(pacing.patience, Duration::ZERO, "the first one is stopped at once");
+        let once = pacing.after(true, true);
         assert_eq!(once.patience, minute);
         let twice = once.after(true, true);
         assert_eq!(twice.patience, 2 * minute);
         assert_eq!(twice.between(Reason::Anonymous), minute);
         assert_eq!(twice.between(Reason::Requested), Duration::ZERO);
         assert_eq!(twice.after(false, true), twice, "requests still arrive");
-        assert_eq!(twice.after(false, false), pace);
+        assert_eq!(twice.after(false, false), pacing);
     }
 
     /// However many requests arrive: one resync is stopped, the next one ends, and the one that serves all
@@ -329,7 +329,7 @@ mod tests {
                     () = cancel.cancelled() => false,
                 };
                 log.lock().unwrap().push(ended);
-                Ended::Ran
+                ResyncEnd::Ran
             }
         };
         let stop = CancellationToken::new();
@@ -340,12 +340,12 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(*ends.lock().unwrap(), [false, true], "the third one has not started");
-        assert_eq!(asked.remove(0).await, Ok(Ended::Replaced));
+        assert_eq!(asked.remove(0).await, Ok(ResyncEnd::Replaced));
         assert!(asked.remove(0).await.is_ok());
         // A request from Port does not wait, and serves the others.
-        assert_eq!(resyncs.run(Reason::Requested).await, Some(Ended::Ran));
+        assert_eq!(resyncs.run(Reason::Requested).await, Some(ResyncEnd::Ran));
         assert_eq!(*ends.lock().unwrap(), [false, true, true]);
-        assert_eq!(asked.pop().unwrap().await, Ok(Ended::Ran));
+        assert_eq!(asked.pop().unwrap().await, Ok(ResyncEnd::Ran));
         stop.cancel();
         running.await.unwrap();
     }
@@ -353,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn requests_that_wait_are_served_by_one_resync() {
         let (resyncs, requests) = channel();
-        let pace = Pace { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
+        let pacing = ResyncPacing { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
         let begun = Arc::new(Mutex::new(0));
         let count = Arc::clone(&begun);
         let resync = move |_, cancel: CancellationToken| {
@@ -363,19 +363,19 @@ mod tests {
                 if first {
                     cancel.cancelled().await;
                 }
-                Ended::Ran
+                ResyncEnd::Ran
             }
         };
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run_at(pace, requests, stop.clone(), resync));
+        let running = tokio::spawn(run_at(pacing, requests, stop.clone(), resync));
         let start = Instant::now();
         let first = resyncs.ask(Reason::Start).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         let (second, third) =
             (resyncs.ask(Reason::Requested).await.unwrap(), resyncs.ask(Reason::Webhook).await.unwrap());
-        assert_eq!(first.await, Ok(Ended::Replaced), "its time was over");
+        assert_eq!(first.await, Ok(ResyncEnd::Replaced), "its time was over");
         assert!(start.elapsed() >= Duration::from_millis(200));
-        assert_eq!((second.await, third.await), (Ok(Ended::Ran), Ok(Ended::Ran)));
+        assert_eq!((second.await, third.await), (Ok(ResyncEnd::Ran), Ok(ResyncEnd::Ran)));
         assert_eq!(*begun.lock().unwrap(), 2);
         stop.cancel();
         running.await.unwrap();

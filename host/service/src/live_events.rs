@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use berth_embed::{Live, LiveOptions, Observer};
+use berth_embed::{LiveEvents, LiveOptions, Observer};
 use berth_sync::Backlog;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,7 @@ struct Follower<'s> {
 
 impl Follower<'_> {
     /// Accepts events as the configuration says.
-    fn accept(&mut self, now: &ServiceState) -> Option<Arc<Live>> {
+    fn accept(&mut self, now: &ServiceState) -> Option<Arc<LiveEvents>> {
         let Some(LiveSettings { keys, options, .. }) = &now.config.live_events else {
             self.http.take_events(None);
             return None;
@@ -103,7 +103,7 @@ impl Follower<'_> {
     }
 
     /// Starts a new task, and stops the former one: it finishes its current reads, and hands on what waits.
-    fn hand_over(&mut self, live: Option<&Arc<Live>>) {
+    fn hand_over(&mut self, live: Option<&Arc<LiveEvents>>) {
         let next = live.map(|live| {
             let (own, live) = (self.stop.child_token(), Arc::clone(live));
             let stopped = own.clone();
@@ -122,7 +122,7 @@ impl Follower<'_> {
     async fn wait(
         &mut self,
         states: &mut watch::Receiver<Arc<ServiceState>>,
-        live: Option<&Arc<Live>>,
+        live: Option<&Arc<LiveEvents>>,
     ) -> Next {
         loop {
             tokio::select! {

@@ -17,7 +17,7 @@ use std::{
 #[cfg(feature = "otlp")]
 use berth_embed::{AwsStats, PortStats};
 use berth_embed::{
-    HostMeter, HostStats, Live, Outcome, ProblemCode, Refreshed, Report, SyncHost, UnitCounts,
+    HostMeter, HostStats, LiveEvents, Outcome, ProblemCode, Refreshed, Report, SyncHost, UnitCounts,
     core::{AccountId, Kind, UnitState},
 };
 use berth_engine::{Engine, PluginUse, Reloaded};
@@ -65,7 +65,7 @@ struct State {
     /// Resources that live events named, by result.
     refreshed: BTreeMap<(Kind, Refreshed), u64>,
     /// Processes live events, if configured.
-    live: Option<Arc<Live>>,
+    live: Option<Arc<LiveEvents>>,
 }
 
 /// The last resync that ran.
@@ -166,7 +166,7 @@ impl Metrics {
     }
 
     /// Sets what processes live events.
-    pub(crate) fn follow(&self, live: &Arc<Live>) {
+    pub(crate) fn follow(&self, live: &Arc<LiveEvents>) {
         self.state().live = Some(Arc::clone(live));
     }
 

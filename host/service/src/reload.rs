@@ -20,7 +20,7 @@ use crate::{
     config::ServiceConfig,
     http::HttpState,
     metrics::Metrics,
-    state::{Plugins, ServiceHost, ServiceState},
+    state::{LoadedPlugins, ServiceHost, ServiceState},
 };
 
 /// Reloads the settings of a running service.
@@ -40,7 +40,7 @@ pub trait ReloadSource: Send {
     ///
     /// # Errors
     /// All invalid settings. The service continues with the former ones.
-    async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>>;
+    async fn reload(&mut self, running: &RunningService<'_>) -> Result<Reload, Vec<WrongSetting>>;
 }
 
 /// The new state of a service.
@@ -65,19 +65,19 @@ pub struct WrongSetting {
 
 /// The running service, for a [`ReloadSource`].
 #[derive(Debug)]
-pub struct Running<'r> {
+pub struct RunningService<'r> {
     state: &'r ServiceState,
     metrics: &'r Metrics,
 }
 
-impl Running<'_> {
+impl RunningService<'_> {
     /// Returns the host. The new host uses its ledger and its journal.
     pub fn host(&self) -> &SyncHost {
         &self.state.host
     }
 
     /// Returns its plugins, which another host may share.
-    pub fn plugins(&self) -> Option<&Plugins> {
+    pub fn plugins(&self) -> Option<&LoadedPlugins> {
         self.state.plugins.as_ref()
     }
 
@@ -131,7 +131,7 @@ impl Reloader {
     async fn renew(&mut self, states: &watch::Sender<Arc<ServiceState>>) -> bool {
         let Some(source) = &mut self.source else { return false };
         let former = Arc::clone(&states.borrow());
-        let running = Running { state: &former, metrics: &self.http.metrics };
+        let running = RunningService { state: &former, metrics: &self.http.metrics };
         let renewed = match source.reload(&running).await {
             Ok(Reload { host, mut config }) => {
                 config.keep_fixed(&former.config);
@@ -262,7 +262,7 @@ mod tests {
             }
         }
 
-        async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>> {
+        async fn reload(&mut self, running: &RunningService<'_>) -> Result<Reload, Vec<WrongSetting>> {
             let host = ServiceHost::from(running.host().clone());
             match self.configs.pop_front() {
                 Some(config) => Ok(Reload { host, config }),

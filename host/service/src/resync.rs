@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::HttpState,
-    listeners::{Ended, Reason},
+    listeners::{ResyncEnd, Reason},
     report::kept,
     state::ServiceState,
 };
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     reports: Option<&ReportSink>,
     reason: Reason,
     cancel: CancellationToken,
-) -> Ended {
+) -> ResyncEnd {
     tracing::info!(reason = reason.as_str(), "resync started");
     http.metrics.begun();
     http.model.begun(reason.as_str());
@@ -43,7 +43,7 @@ pub(crate) async fn run(
             if let Some(port) = host.port() {
                 report_aborted(port).await;
             }
-            return Ended::Ran;
+            return ResyncEnd::Ran;
         }
     };
     match result {
@@ -55,7 +55,7 @@ pub(crate) async fn run(
             if let Some(reports) = reports {
                 reports(&report, after);
             }
-            Ended::Ran
+            ResyncEnd::Ran
         }
         Err(error) => {
             let deleted = host.port().is_some_and(|port| PortService::of(port).is_deleted());
@@ -83,17 +83,17 @@ fn log(report: &Report) {
 }
 
 /// Records a resync that could not start: `deleted`, because its integration was deleted in Port.
-fn not_begun(http: &HttpState, error: &SyncError, deleted: bool) -> Ended {
+fn not_begun(http: &HttpState, error: &SyncError, deleted: bool) -> ResyncEnd {
     let outcome = if deleted { "deleted-in-port" } else { "not-begun" };
     http.metrics.ended_early(outcome);
     http.model.ended_early(outcome, Some(error.problem()));
     tracing::error!(problem = %error.problem(), "the resync could not start: {error}");
     match error {
         // A retry gives the same, until someone installs it again and requests a resync.
-        _ if deleted => Ended::Ran,
-        SyncError::Catalog(_) | SyncError::Source(_) => Ended::NotBegun,
+        _ if deleted => ResyncEnd::Ran,
+        SyncError::Catalog(_) | SyncError::Source(_) => ResyncEnd::NotBegun,
         // A retry gives the same; a changed mapping comes with a request.
-        SyncError::Config(_) => Ended::Ran,
+        SyncError::Config(_) => ResyncEnd::Ran,
     }
 }
 

@@ -265,7 +265,7 @@ impl Service {
         }
         let sockets = std::mem::take(&mut self.sockets);
         let mut server = JoinSet::new();
-        server.spawn(http::serve(sockets, router, http::Limits::default(), http.drain.clone()));
+        server.spawn(http::serve(sockets, router, http::ConnectionLimits::default(), http.drain.clone()));
         server
     }
 

@@ -13,7 +13,7 @@ pub struct ServiceHost {
     /// Runs the resyncs.
     pub host: SyncHost,
     /// Its plugins, if the service is to reload them and count their usage.
-    pub plugins: Option<Plugins>,
+    pub plugins: Option<LoadedPlugins>,
 }
 
 impl From<SyncHost> for ServiceHost {
@@ -24,7 +24,7 @@ impl From<SyncHost> for ServiceHost {
 
 /// The plugins of a host, and their files.
 #[derive(Debug, Clone)]
-pub struct Plugins {
+pub struct LoadedPlugins {
     /// The mapper of the host.
     pub engine: Arc<Engine>,
     /// The directories that it loads plugins from. They are loaded again when a file in them changes, where
@@ -49,7 +49,7 @@ pub struct StartError {
 #[derive(Debug)]
 pub(crate) struct ServiceState {
     pub(crate) host: SyncHost,
-    pub(crate) plugins: Option<Plugins>,
+    pub(crate) plugins: Option<LoadedPlugins>,
     pub(crate) config: ServiceConfig,
 }
 

@@ -21,7 +21,7 @@ use crate::{
     metrics::{Metrics, outcome},
     report::model::{About, ProblemGroup, ProblemGroups},
 };
-use grid::{Grid, Layout, Row};
+use grid::{Grid, Layout, UnitRow};
 
 /// How often traffic is measured.
 const EVERY: Duration = Duration::from_secs(1);
@@ -149,7 +149,7 @@ struct View<'s> {
     layout: Option<Layout>,
     /// Units that have changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    units: Vec<Row>,
+    units: Vec<UnitRow>,
 }
 
 impl StatusModel {

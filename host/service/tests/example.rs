@@ -11,12 +11,12 @@ use std::{
 };
 
 /// The example's process, which ends with the test.
-struct Running {
+struct RunningService {
     process: Child,
     said: BufReader<ChildStdout>,
 }
 
-impl Running {
+impl RunningService {
     /// Cargo builds the examples before it runs the tests of a package, into a folder next to the tests'.
     fn start(arguments: &[&Path]) -> Self {
         let test = env::current_exe().unwrap();
@@ -39,7 +39,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningService {
     fn drop(&mut self) {
         // It may have ended by itself.
         _ = self.process.kill();
@@ -68,7 +68,7 @@ fn ask(address: &str, request: &str) -> String {
 #[test]
 fn the_example_resyncs_when_it_is_asked_and_stops_in_order() {
     let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/embed/recording");
-    let mut service = Running::start(&[&plugins(), &recording]);
+    let mut service = RunningService::start(&[&plugins(), &recording]);
     let mut line = service.line();
     let address =
         line.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/status")).unwrap().to_owned();

@@ -143,7 +143,7 @@ async fn account(
     }
     let mut checks = vec![Check::new(role, Ok(account.name.clone()))];
     let regions = source.regions(account, &region_hints(resources)).await;
-    let told = regions.as_ref().map_err(Clone::clone).map(|enabled| {
+    let reported = regions.as_ref().map_err(Clone::clone).map(|enabled| {
         let count = enabled.regions().len();
         if enabled.is_assumed() {
             format!("{count} named by `regionPolicy.allow`; the account does not list its regions")
@@ -151,7 +151,7 @@ async fn account(
             format!("{count} enabled")
         }
     });
-    checks.push(Check::new(format!("account {}: regions", account.id), told));
+    checks.push(Check::new(format!("account {}: regions", account.id), reported));
     let regions = regions.map_or_else(|_| Vec::new(), |enabled| enabled.regions().to_vec());
     let reader = source.reader(&[]);
     let mut seen = BTreeSet::new();

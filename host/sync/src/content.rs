@@ -62,7 +62,7 @@ pub(crate) fn change_digest(entity: &Entity) -> String {
 
 fn digest_of_content(entity: &Entity, merge: bool) -> u128 {
     let Entity { key: _, search: _, title, icon, team, properties, relations } = entity;
-    let mut form = Form(Sha256::new());
+    let mut form = ContentHasher(Sha256::new());
     form.0.update([FORM, u8::from(merge)]);
     for field in [title, icon] {
         form.optional(field.as_ref());
@@ -91,9 +91,9 @@ fn sorted_team(team: &Value) -> Value {
 }
 
 /// Writes values so that different values give different bytes.
-struct Form(Sha256);
+struct ContentHasher(Sha256);
 
-impl Form {
+impl ContentHasher {
     fn optional(&mut self, value: Option<&Value>) {
         match value {
             None => self.0.update(b"-"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_catalog_can_tell_has_no_digest() {
+    fn what_only_the_catalog_can_decide_has_no_digest() {
         for unclear in [
             json!({"relations": {"r": {"combinator": "and", "rules": []}}}),
             json!({"team": {"combinator": "and", "rules": []}}),

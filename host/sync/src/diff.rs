@@ -100,8 +100,8 @@ mod tests {
     fn an_arn_without_region_and_account_is_a_correction() {
         let arn = |text: &str| json!(text);
         let right = arn("arn:aws:ec2:eu-west-1:111122223333:instance/i-1");
-        let told = |from: Value| correction(Some(&from), &right).is_some();
-        assert!(told(arn("arn:aws:ec2:::instance/i-1")) && told(arn("arn:aws-cn:ec2:::instance/i-1")));
+        let reported = |from: Value| correction(Some(&from), &right).is_some();
+        assert!(reported(arn("arn:aws:ec2:::instance/i-1")) && reported(arn("arn:aws-cn:ec2:::instance/i-1")));
         for other in [
             arn("arn:aws:ec2:::instance/i-2"),
             arn("arn:aws:ec2:us-east-1:111122223333:instance/i-1"),
@@ -109,7 +109,7 @@ mod tests {
             arn("i-1"),
             Value::Null,
         ] {
-            assert!(!told(other.clone()), "{other}");
+            assert!(!reported(other.clone()), "{other}");
         }
         let entity = |arn: &Value, size: &str| {
             let json = json!({"blueprint": "b", "identifier": "i", "properties": {"arn": arn, "size": size}});

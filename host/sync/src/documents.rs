@@ -28,7 +28,7 @@ use crate::{catalog_access::CatalogAccess, index::EntryIndex};
 const WAITING: usize = 32 << 20;
 
 /// Receives documents from the units.
-pub(crate) struct Documents {
+pub(crate) struct DocumentSink {
     catalog: CatalogAccess,
     processing: Processing,
     /// Stops the resync.
@@ -61,9 +61,9 @@ enum BackgroundTask {
 }
 
 /// The resources for examples, if the rest of their page maps without errors.
-pub(crate) struct Examples(Option<MapRequest>);
+pub(crate) struct ExampleCandidates(Option<MapRequest>);
 
-/// Runs in the background of the resync, until its [`Documents`] are [finished](Documents::finish).
+/// Runs in the background of the resync, until its [`DocumentSink`] are [finished](DocumentSink::finish).
 pub(crate) struct BackgroundTasks {
     catalog: Arc<dyn CatalogSession>,
     waiting: Arc<AtomicUsize>,
@@ -71,7 +71,7 @@ pub(crate) struct BackgroundTasks {
     finished: CancellationToken,
 }
 
-impl Documents {
+impl DocumentSink {
     /// `kinds` are those of the app-config; the catalog wants `examples` examples of each. The background
     /// tasks exist only if something writes.
     pub(crate) fn new(
@@ -210,17 +210,17 @@ impl Documents {
 
     /// Keeps resources of a page if examples of the kind are still needed and the page's report will have no
     /// documents.
-    pub(crate) fn sample(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Examples {
+    pub(crate) fn sample(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> ExampleCandidates {
         if self.processing != Processing::Entities {
-            return Examples(None);
+            return ExampleCandidates(None);
         }
         let count = self.reserve(kind, page.count);
         if count == 0 {
-            return Examples(None);
+            return ExampleCandidates(None);
         }
         let resources: Vec<&RawValue> = serde_json::from_slice(&page.resources).unwrap_or_default();
         let first = &resources[..count.min(resources.len())];
-        Examples(Some(MapRequest {
+        ExampleCandidates(Some(MapRequest {
             kind: kind.clone(),
             context: context.clone(),
             mapping: Mapping::Documents,
@@ -237,7 +237,7 @@ impl Documents {
     }
 
     /// Records that `mapper` mapped the page of these examples, with or without errors.
-    pub(crate) fn mapped(&self, mapper: &Arc<dyn MapperSnapshot>, examples: Examples, well: bool) {
+    pub(crate) fn mapped(&self, mapper: &Arc<dyn MapperSnapshot>, examples: ExampleCandidates, well: bool) {
         let Some(request) = examples.0 else { return };
         if well {
             _ = self.background.send(BackgroundTask::Make(Arc::clone(mapper), request));

@@ -112,7 +112,7 @@ impl LedgerWriter {
     }
 
     /// Records entries in one write, and waits for it.
-    pub(crate) async fn record(&self, entries: Vec<Entry>) -> Result<(), Problem> {
+    pub(crate) async fn record(&self, entries: Vec<KeyedLedgerEntry>) -> Result<(), Problem> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl LedgerWriter {
     }
 
     /// Records a batch, and returns it empty.
-    async fn record_batch(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+    async fn record_batch(&self, mut entries: Vec<KeyedLedgerEntry>) -> Result<Vec<KeyedLedgerEntry>, Problem> {
         let written = self.call(move |session| {
             session.record(&entries)?;
             entries.clear();
@@ -234,11 +234,11 @@ impl LedgerView {
 }
 
 /// What is recorded about an entity, by the digest of its key.
-pub(crate) type Entry = (u128, Option<LedgerEntry>);
+pub(crate) type KeyedLedgerEntry = (u128, Option<LedgerEntry>);
 
 /// Records what the catalog confirms, in parallel with the writer: no entity waits for the disk.
 pub(crate) struct Recorder {
-    pub(crate) sender: mpsc::Sender<Entry>,
+    pub(crate) sender: mpsc::Sender<KeyedLedgerEntry>,
     writer: LedgerWriter,
     task: JoinHandle<Result<(), Problem>>,
 }

@@ -7,7 +7,7 @@
 mod account_cache;
 mod apply;
 mod backlog;
-mod journal;
+mod write_arbiter;
 mod limits;
 mod matching;
 mod queue;
@@ -34,15 +34,15 @@ use tracing::Instrument;
 
 use self::{
     matching::{Notice, TargetKey, Unusable},
-    queue::{Job, Queue, Refused},
-    refresh::{Done, Miss, Read, Refresher},
+    queue::{RefreshJob, EventQueue, QueueError},
+    refresh::{RefreshOutcome, Miss, Read, Refresher},
     writer::BatchWriter,
 };
 use crate::{Event, Observer};
 
 pub use account_cache::AccountCache;
 pub use backlog::Backlog;
-pub use journal::Journal;
+pub use write_arbiter::WriteArbiter;
 
 /// Resources that may wait to be written, in addition to those being read.
 const WRITING: usize = 200;
@@ -151,24 +151,24 @@ impl Refreshed {
 }
 
 /// Processes live events. [`submit`](Self::submit) accepts them, [`run`](Self::run) processes them.
-pub struct Live {
+pub struct LiveEvents {
     refresher: Refresher,
-    queue: Mutex<Queue>,
+    queue: Mutex<EventQueue>,
     wake: Notify,
     observer: Arc<dyn Observer>,
     options: LiveOptions,
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for LiveEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
 /// A processed resource, and the result.
-type Worked = (Job, Result<Done, Miss>);
+type Worked = (RefreshJob, Result<RefreshOutcome, Miss>);
 
-/// The parts of a [`Live`].
+/// The parts of a [`LiveEvents`].
 pub struct LiveParts {
     /// Where resources come from; the resyncs of the process use it, too.
     pub source: Arc<AccountCache>,
@@ -177,7 +177,7 @@ pub struct LiveParts {
     /// Where entities go.
     pub catalog: Arc<dyn Catalog>,
     /// The journal of the process's resyncs, from [`SyncOptions`](crate::SyncOptions).
-    pub journal: Arc<Journal>,
+    pub write_arbiter: Arc<WriteArbiter>,
     /// The ledger of resyncs. Events invalidate its records of the entities that they write.
     pub ledger: Option<Arc<dyn Ledger>>,
     /// Whether live events are on; `None` for always.
@@ -197,16 +197,16 @@ impl fmt::Debug for LiveParts {
 }
 
 impl LiveParts {
-    /// Puts it together. Nothing happens before [`run`](Live::run).
-    pub fn follow(self, options: LiveOptions) -> Live {
-        let Self { source, mapper, catalog, journal, ledger, gate, observer, adoption, max_deletions } = self;
-        Live {
+    /// Puts it together. Nothing happens before [`run`](LiveEvents::run).
+    pub fn follow(self, options: LiveOptions) -> LiveEvents {
+        let Self { source, mapper, catalog, write_arbiter, ledger, gate, observer, adoption, max_deletions } = self;
+        LiveEvents {
             refresher: Refresher {
                 source,
                 mapper,
                 writer: BatchWriter::new(catalog.upsert_batch(), adoption),
                 catalog,
-                journal,
+                write_arbiter,
                 ledger,
                 gate,
                 config_ttl: options.config_ttl,
@@ -214,7 +214,7 @@ impl LiveParts {
                 max_deletions,
                 limits: tokio::sync::Mutex::default(),
             },
-            queue: Mutex::new(Queue::new(options.capacity, options.capacity_bytes)),
+            queue: Mutex::new(EventQueue::new(options.capacity, options.capacity_bytes)),
             wake: Notify::new(),
             observer,
             options,
@@ -222,7 +222,7 @@ impl LiveParts {
     }
 }
 
-impl Live {
+impl LiveEvents {
     /// Accepts an EventBridge event: one envelope. Fast, and makes no calls.
     pub fn submit(&self, envelope: &Value) -> Submission {
         let notice = match Notice::read(envelope) {
@@ -239,11 +239,11 @@ impl Live {
         tracing::debug!(event = notice.name(), resources = count, "accepted an event");
         match self.queue().push(targets, Instant::now()) {
             Ok(()) => {}
-            Err(Refused::Full) => {
+            Err(QueueError::Full) => {
                 tracing::warn!(event = notice.name(), "refused an event: too many are waiting");
                 return Submission::Full;
             }
-            Err(Refused::Closed) => return Submission::Closed,
+            Err(QueueError::Closed) => return Submission::Closed,
         }
         self.wake.notify_one();
         Submission::Queued(count)
@@ -254,7 +254,7 @@ impl Live {
         self.queue().len()
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, EventQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -272,7 +272,7 @@ impl Live {
         let readers = Arc::new(Semaphore::new(self.options.workers.max(1)));
         let at_most = self.options.workers.saturating_add(WRITING);
         let mut running: JoinSet<Worked> = JoinSet::new();
-        let mut jobs: HashMap<Id, Job> = HashMap::new();
+        let mut jobs: HashMap<Id, RefreshJob> = HashMap::new();
         let mut until: Option<Instant> = None;
         loop {
             if until.is_none() && stop.is_cancelled() {
@@ -323,12 +323,12 @@ impl Live {
         }
     }
 
-    fn take(&self) -> Option<Job> {
+    fn take(&self) -> Option<RefreshJob> {
         self.queue().take(Instant::now())
     }
 
     /// Reads, limited by the deadline and in number, and writes, limited by the catalog's rate.
-    async fn work(&self, job: &Job, reading: OwnedSemaphorePermit) -> Result<Done, Miss> {
+    async fn work(&self, job: &RefreshJob, reading: OwnedSemaphorePermit) -> Result<RefreshOutcome, Miss> {
         let read = self.refresher.read(&job.target, job.tries >= self.options.retries);
         let read = timeout(self.options.deadline, read).await.unwrap_or_else(|_| {
             let seconds = self.options.deadline.as_secs();
@@ -345,7 +345,7 @@ impl Live {
         }
     }
 
-    fn ended(&self, ended: Result<(Id, Worked), JoinError>, jobs: &mut HashMap<Id, Job>) {
+    fn ended(&self, ended: Result<(Id, Worked), JoinError>, jobs: &mut HashMap<Id, RefreshJob>) {
         match ended {
             Ok((id, (job, outcome))) => {
                 jobs.remove(&id);
@@ -356,41 +356,41 @@ impl Live {
                 tracing::error!(%error, "reading a resource after a live event panicked");
                 if let Some(key) = jobs.remove(&error.id()).map(|job| job.target.key) {
                     self.queue().done(&key);
-                    self.tell(&key.kind, Refreshed::Failed);
+                    self.notify(&key.kind, Refreshed::Failed);
                 }
             }
         }
     }
 
     /// Logs the result, and queues a retry if needed.
-    fn settle(&self, job: Job, outcome: Result<Done, Miss>) {
+    fn settle(&self, job: RefreshJob, outcome: Result<RefreshOutcome, Miss>) {
         let key = job.target.key.clone();
         let TargetKey { kind, account, region, resource } = &key;
         let region = region.as_ref().map(tracing::field::display);
         let refreshed = match outcome {
-            Ok(Done::Upserted(entities)) => {
+            Ok(RefreshOutcome::Upserted(entities)) => {
                 tracing::info!(
                     %kind, %account, region, resource, entities,
                     "live event processed: entity written"
                 );
                 Refreshed::Upserted
             }
-            Ok(Done::Deleted(entities)) => {
+            Ok(RefreshOutcome::Deleted(entities)) => {
                 tracing::info!(
                     %kind, %account, region, resource, entities,
                     "live event processed: entity deleted"
                 );
                 Refreshed::Deleted
             }
-            Ok(Done::Unchanged) => {
+            Ok(RefreshOutcome::Unchanged) => {
                 tracing::info!(%kind, %account, region, resource, "live event processed: no change");
                 Refreshed::Unchanged
             }
-            Ok(Done::Ignored(reason)) => {
+            Ok(RefreshOutcome::Ignored(reason)) => {
                 tracing::info!(%kind, %account, region, resource, reason, "live event ignored");
                 Refreshed::Ignored
             }
-            Ok(Done::Denied(problem)) => {
+            Ok(RefreshOutcome::Denied(problem)) => {
                 tracing::warn!(%kind, %account, region, resource, %problem, "live event failed");
                 Refreshed::Denied
             }
@@ -400,7 +400,7 @@ impl Live {
                     %kind, %account, region, resource, %problem, seconds = wait.as_secs(), "reading the resource again"
                 );
                 self.queue().again(job, Instant::now() + wait);
-                return self.tell(kind, Refreshed::Retried);
+                return self.notify(kind, Refreshed::Retried);
             }
             Err(Miss::Again(problem) | Miss::Never(problem)) => {
                 tracing::warn!(
@@ -411,7 +411,7 @@ impl Live {
             }
         };
         self.queue().done(&key);
-        self.tell(kind, refreshed);
+        self.notify(kind, refreshed);
     }
 
     fn wait(&self, tries: u32) -> Duration {
@@ -419,7 +419,7 @@ impl Live {
         self.options.first_wait.saturating_mul(factor).min(self.options.longest_wait)
     }
 
-    fn tell(&self, kind: &Kind, refreshed: Refreshed) {
+    fn notify(&self, kind: &Kind, refreshed: Refreshed) {
         self.observer.event(&Event::Refreshed { kind, refreshed });
     }
 }

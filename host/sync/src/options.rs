@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use berth_core::{Adoption, Ledger};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Approved, Journal, deletion::RemovalOptions};
+use crate::{Approved, WriteArbiter, deletion::RemovalOptions};
 
 /// Whether a run writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ pub struct SyncOptions {
     /// Stops the run: no more reads, and no deletions.
     pub cancel: CancellationToken,
     /// What live events write meanwhile, if the same process processes them.
-    pub journal: Arc<Journal>,
+    pub write_arbiter: Arc<WriteArbiter>,
     /// When to delete the entities of removed accounts and regions.
     pub removal: RemovalOptions,
     /// The most entities that one resync may delete; `None` for no such limit.
@@ -54,7 +54,7 @@ impl Default for SyncOptions {
             patience: Duration::from_secs(30),
             ledger: None,
             cancel: CancellationToken::new(),
-            journal: Arc::default(),
+            write_arbiter: Arc::default(),
             removal: RemovalOptions::default(),
             max_deletions: None,
             adoption: Adoption::Never,

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_told_by_their_keys() {
+    fn targets_are_reported_by_their_keys() {
         let order = Order::of(relations(&[("instance", "account")]));
         let entity: Entity = serde_json::from_value(json!({"blueprint": "instance", "identifier": "i",
             "relations": {"to-account": ["1", "2"], "other": "3", "none": null}}))

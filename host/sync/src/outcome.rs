@@ -27,11 +27,11 @@ impl SyncError {
     }
 }
 
-/// Returns the status for the catalog. `told` means that the catalog accepted all required steps.
-pub(crate) fn status(report: &Report, told: bool) -> ResyncStatus {
+/// Returns the status for the catalog. `reported` means that the catalog accepted all required steps.
+pub(crate) fn status(report: &Report, reported: bool) -> ResyncStatus {
     match report.outcome {
         Outcome::Aborted => ResyncStatus::Aborted,
-        _ if !told => ResyncStatus::Failed,
+        _ if !reported => ResyncStatus::Failed,
         Outcome::Done | Outcome::DeletionsHeldBack => ResyncStatus::Completed,
         Outcome::Partial if report.processing == Processing::Documents => ResyncStatus::Failed,
         // An entity that the catalog refused does not fail a resync: it is permanent, and the report lists

@@ -12,7 +12,7 @@ use berth_core::{
     RegionHints, ResourceConfig, Scope, Unit, UnitId, UnitState, main_region,
 };
 
-use crate::deletion::{AttributionRules, Entry};
+use crate::deletion::{AttributionRules, MappingFacts};
 
 /// The most options that one selector may enable; Ocean has the same limit.
 const MAX_OPTIONS: usize = 3;
@@ -31,7 +31,7 @@ pub struct ResolvedResource {
     /// The fields its entities set.
     pub fields: Arc<FieldSet>,
     /// The data that deletion depends on.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<MappingFacts>,
 }
 
 impl ResolvedResource {
@@ -106,14 +106,14 @@ pub fn resolve(
 }
 
 /// Returns what deletion depends on in a resource mapping whose kind has this manifest.
-fn deletion_entry(resource: &ResourceConfig, manifest: Option<&KindManifest>) -> Entry {
+fn deletion_entry(resource: &ResourceConfig, manifest: Option<&KindManifest>) -> MappingFacts {
     let mapping = &resource.port.entity.mappings;
     // With another identifier it is unknown whether two accounts may have the same one.
     let own_identifier = |manifest: &KindManifest| {
         let default = manifest.mapping.as_ref().map(|default| &default.port.entity.mappings.identifier);
         default == Some(&mapping.identifier) && resource.port.items.items_to_parse.is_none()
     };
-    Entry {
+    MappingFacts {
         kind: resource.kind.clone(),
         scope: manifest.map(|manifest| manifest.scope),
         blueprint: mapping.literal_blueprint(),
@@ -514,12 +514,12 @@ pub(crate) mod tests {
         let eu = allowing(&json!({"allow": ["eu-central-1", "eu-west-1", "nowhere"], "deny": ["eu-west-1"]}));
         let us = allowing(&json!({"allow": ["us-east-1"], "deny": []}));
         let all = allowing(&json!({"allow": [], "deny": ["us-west-2"]}));
-        let told = |entries: &[&ResourceConfig]| {
+        let reported = |entries: &[&ResourceConfig]| {
             let hints = hints_of(entries.iter().copied());
             let names: Vec<String> = hints.allowed.iter().map(ToString::to_string).collect();
             (names.join(" "), hints.complete)
         };
-        assert_eq!(told(&[&eu, &us]), ("eu-central-1 us-east-1".into(), true));
-        assert_eq!(told(&[&eu, &all]), ("eu-central-1".into(), false));
+        assert_eq!(reported(&[&eu, &us]), ("eu-central-1 us-east-1".into(), true));
+        assert_eq!(reported(&[&eu, &all]), ("eu-central-1".into(), false));
     }
 }

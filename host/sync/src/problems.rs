@@ -13,14 +13,14 @@ const GROUPS: usize = 300;
 
 /// How many problems of a group are logged individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Log {
+pub(crate) enum ProblemLog {
     /// The first: the others differ only in account and region.
     Once,
     /// Enough that users find their resource by its name.
     ByName,
 }
 
-impl Log {
+impl ProblemLog {
     fn most(self) -> u64 {
         match self {
             Self::Once => 1,
@@ -31,10 +31,10 @@ impl Log {
 
 /// The problems of one resync.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Mutex<Known>);
+pub(crate) struct Problems(Mutex<ProblemGroups>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct ProblemGroups {
     groups: HashMap<Group, Repeats>,
     /// The number of problems beyond the limit of groups.
     others: u64,
@@ -61,7 +61,7 @@ struct Repeats {
 }
 
 impl Problems {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, ProblemGroups> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,7 +69,7 @@ impl Problems {
     /// to log it, as one of the first of its group.
     pub(crate) fn should_log(
         &self,
-        (what, log): (&'static str, Log),
+        (what, log): (&'static str, ProblemLog),
         kind: Option<&Kind>,
         problem: &str,
         names: &[&str],
@@ -95,7 +95,7 @@ impl Problems {
 
     /// Logs, at the end, how often each problem occurred again.
     pub(crate) fn log_repeats(&self) {
-        let Known { groups, others } = std::mem::take(&mut *self.known());
+        let ProblemGroups { groups, others } = std::mem::take(&mut *self.known());
         let mut groups: Vec<_> = groups.into_iter().filter(|(_, repeats)| repeats.count > 0).collect();
         groups.sort_by(|(a, _), (b, _)| (&a.kind, a.what, &a.text).cmp(&(&b.kind, b.what, &b.text)));
         for (Group { what, kind, .. }, Repeats { problem, count, .. }) in groups {
@@ -130,14 +130,14 @@ mod tests {
         let (instance, bucket) =
             (Kind::new("A::EC2::Instance").unwrap(), Kind::new("A::S3::Bucket").unwrap());
         let note = |kind: &Kind, problem: &str, names: &[&str]| {
-            problems.should_log(("unit skipped", Log::Once), Some(kind), problem, names)
+            problems.should_log(("unit skipped", ProblemLog::Once), Some(kind), problem, names)
         };
         assert!(note(&instance, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(!note(&instance, "222: denied in us-east-1", &["222", "us-east-1"]));
         assert!(note(&instance, "222: throttled in us-east-1", &["222", "us-east-1", ""]));
         assert!(note(&bucket, "111: denied in eu-west-1", &["111", "eu-west-1"]));
         assert!(problems.should_log(
-            ("unit failed", Log::Once),
+            ("unit failed", ProblemLog::Once),
             Some(&instance),
             "111: denied in eu-west-1",
             &["111", "eu-west-1"]
@@ -152,7 +152,7 @@ mod tests {
         let kind = Kind::new("A::B::C").unwrap();
         let logged = |n: &u64| {
             let name = n.to_string();
-            problems.should_log(("unread", Log::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
+            problems.should_log(("unread", ProblemLog::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
         };
         assert_eq!((0..250).filter(logged).count(), 200);
         assert_eq!(problems.known().groups.values().map(|repeats| repeats.count).sum::<u64>(), 50);
@@ -163,7 +163,7 @@ mod tests {
         let problems = Problems::default();
         let kind = Kind::new("A::B::C").unwrap();
         let first = (0..GROUPS + 7)
-            .filter(|n| problems.should_log(("w", Log::Once), Some(&kind), &n.to_string(), &[]))
+            .filter(|n| problems.should_log(("w", ProblemLog::Once), Some(&kind), &n.to_string(), &[]))
             .count();
         assert_eq!((first, problems.known().others), (GROUPS, 7));
     }

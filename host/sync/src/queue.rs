@@ -13,16 +13,16 @@ const COMPARE_FULL: usize = 4_000;
 /// Once this many entities wait to be sent, no more are accepted: more than enough to fill batches.
 const FULL: usize = 2_000;
 
-pub(crate) type Batch = Vec<PendingEntity>;
+pub(crate) type EntityBatch = Vec<PendingEntity>;
 
 /// The next request to the catalog.
-pub(crate) enum Request {
-    Compare(BlueprintId, Batch),
-    Upsert(BlueprintId, Batch),
+pub(crate) enum CatalogRequest {
+    Compare(BlueprintId, EntityBatch),
+    Upsert(BlueprintId, EntityBatch),
 }
 
 /// Entities on their way, by blueprint.
-pub(crate) struct Queue {
+pub(crate) struct WriteQueue {
     compare: Buffers,
     send: Buffers,
     /// Running requests.
@@ -32,7 +32,7 @@ pub(crate) struct Queue {
 }
 
 #[derive(Default)]
-struct Buffers(HashMap<BlueprintId, Batch>);
+struct Buffers(HashMap<BlueprintId, EntityBatch>);
 
 impl Buffers {
     fn push(&mut self, mapped: PendingEntity) {
@@ -62,14 +62,14 @@ impl Buffers {
             .map(|(blueprint, _)| blueprint.clone())
     }
 
-    fn take(&mut self, blueprint: &BlueprintId, size: usize) -> Batch {
+    fn take(&mut self, blueprint: &BlueprintId, size: usize) -> EntityBatch {
         let Some(batch) = self.0.get_mut(blueprint) else { return Vec::new() };
         let rest = batch.split_off(batch.len().min(size));
         std::mem::replace(batch, rest)
     }
 }
 
-impl Queue {
+impl WriteQueue {
     pub(crate) fn new(order: Order, upsert_size: usize) -> Self {
         Self {
             compare: Buffers::default(),
@@ -108,20 +108,20 @@ impl Queue {
     ///
     /// If no request is running and the queue is quiet or full, there is always a next request: blueprints
     /// never wait for each other in a cycle.
-    pub(crate) fn next(&mut self, quiet: bool, idle: bool) -> Option<Request> {
+    pub(crate) fn next(&mut self, quiet: bool, idle: bool) -> Option<CatalogRequest> {
         let full = self.is_full();
         let any = full || (quiet && self.compare.len() == 0);
         let due = |blueprint: &BlueprintId| self.order.before(blueprint).all(|first| !self.is_busy(first));
         let request = if let Some(blueprint) = self.send.pick(self.upsert_size, any, due) {
             let batch = self.send.take(&blueprint, self.upsert_size);
-            Request::Upsert(blueprint, batch)
+            CatalogRequest::Upsert(blueprint, batch)
         } else {
             let any = quiet && idle || full || self.compare.len() >= COMPARE_FULL;
             let blueprint = self.compare.pick(COMPARE, any, |_| true)?;
             let batch = self.compare.take(&blueprint, COMPARE);
-            Request::Compare(blueprint, batch)
+            CatalogRequest::Compare(blueprint, batch)
         };
-        let (Request::Upsert(blueprint, _) | Request::Compare(blueprint, _)) = &request;
+        let (CatalogRequest::Upsert(blueprint, _) | CatalogRequest::Compare(blueprint, _)) = &request;
         *self.running.entry(blueprint.clone()).or_default() += 1;
         Some(request)
     }
@@ -164,10 +164,10 @@ mod tests {
     }
 
     /// Returns the sizes of the comparisons that the queue returns now.
-    fn comparisons(queue: &mut Queue, quiet: bool, idle: bool) -> Vec<usize> {
+    fn comparisons(queue: &mut WriteQueue, quiet: bool, idle: bool) -> Vec<usize> {
         let mut sizes = Vec::new();
         while let Some(request) = queue.next(quiet, idle) {
-            let Request::Compare(_, batch) = request else { panic!("nothing is to be sent") };
+            let CatalogRequest::Compare(_, batch) = request else { panic!("nothing is to be sent") };
             sizes.push(batch.len());
         }
         sizes
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn entities_are_compared_by_the_thousand_and_the_rest_when_nothing_else_is_to_do() {
-        let mut queue = Queue::new(Order::default(), 20);
+        let mut queue = WriteQueue::new(Order::default(), 20);
         (0..2_300).for_each(|n| queue.compare(mapped("a", n)));
         (0..40).for_each(|n| queue.compare(mapped("b", n)));
         assert_eq!(comparisons(&mut queue, false, false), [1_000, 1_000]);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn many_blueprints_do_not_gather_without_end() {
-        let mut queue = Queue::new(Order::default(), 20);
+        let mut queue = WriteQueue::new(Order::default(), 20);
         for blueprint in 0..50 {
             (0..100).for_each(|n| queue.compare(mapped(&format!("b{blueprint}"), n)));
         }

@@ -13,12 +13,12 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     Event, Observer, UnitCounts, UnitReport, UnreadCall,
     content::content_digest,
-    documents::Documents,
+    documents::DocumentSink,
     index::{EntryIndex, UnitIndex},
     misconfigured::Misconfigured,
     outcome::{item_problem, map_problem},
     pending::{PendingEntity, WriteState},
-    problems::{Log, Problems, warn_if},
+    problems::{ProblemLog, Problems, warn_if},
     progress::ProgressTracker,
     unread::Unknown,
     version::Version,
@@ -54,7 +54,7 @@ pub(crate) struct UnitTask {
     pub(crate) merge: Option<bool>,
     pub(crate) sender: mpsc::Sender<PendingEntity>,
     pub(crate) progress: Arc<ProgressTracker>,
-    pub(crate) documents: Arc<Documents>,
+    pub(crate) documents: Arc<DocumentSink>,
     pub(crate) problems: Arc<Problems>,
 }
 
@@ -84,7 +84,7 @@ impl UnitTask {
         let place = unit.id.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let names = [unit.id.account.as_str(), place.as_str()];
         let should_log = |what, problem: &Problem| {
-            self.problems.should_log((what, Log::Once), Some(&unit.id.kind), &problem.message, &names)
+            self.problems.should_log((what, ProblemLog::Once), Some(&unit.id.kind), &problem.message, &names)
         };
         for call in &unread {
             warn_if!(
@@ -188,7 +188,7 @@ impl UnitTask {
         let count = report.as_ref().map_or(count, |report| count.max(report.resources));
         let should_log = |what, problem: &str, resource: &str| {
             let names = [resource, unit.id.account.as_str()];
-            self.problems.should_log((what, Log::ByName), Some(&unit.id.kind), problem, &names)
+            self.problems.should_log((what, ProblemLog::ByName), Some(&unit.id.kind), problem, &names)
         };
         for failure in &lost {
             warn_if!(

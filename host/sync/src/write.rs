@@ -14,16 +14,16 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Approved, Change, ChangeRecord, Event, ForeignIdentifier, Journal, Observer, Refusal, UnitCounts,
+    Approved, Change, ChangeRecord, Event, ForeignIdentifier, WriteArbiter, Observer, Refusal, UnitCounts,
     catalog_access::CatalogAccess,
     content::{change_digest, is_comparable, key_digest},
     index::{EntryIndex, PerUnit, UnitIndex},
-    ledger_view::{Entry, Freshness, LedgerView},
+    ledger_view::{KeyedLedgerEntry, Freshness, LedgerView},
     order::Order,
     pending::{PendingEntity, RetryQueue},
-    problems::{Log, Problems, warn_if},
+    problems::{ProblemLog, Problems, warn_if},
     progress::ProgressTracker,
-    queue::{Batch, Queue, Request},
+    queue::{EntityBatch, WriteQueue, CatalogRequest},
     written::{Owned, WriteSummary},
 };
 
@@ -54,25 +54,25 @@ pub(crate) struct Writer {
     /// The only changes to make, if a plan is applied.
     pub(crate) approved: Option<Arc<Approved>>,
     /// Receives records of what the catalog confirms.
-    pub(crate) records: Option<mpsc::Sender<Entry>>,
+    pub(crate) records: Option<mpsc::Sender<KeyedLedgerEntry>>,
     /// What live events write meanwhile.
-    pub(crate) journal: Arc<Journal>,
+    pub(crate) write_arbiter: Arc<WriteArbiter>,
     pub(crate) problems: Arc<Problems>,
 }
 
 enum Step {
     Compared(BlueprintId, Vec<(PendingEntity, Result<Change, Problem>)>),
     /// A batch with its results, and what was not sent.
-    Upserted(BlueprintId, Batch, Vec<UpsertOutcome>, Unsent),
+    Upserted(BlueprintId, EntityBatch, Vec<UpsertOutcome>, Unsent),
 }
 
 /// Entities of a batch that are not sent.
 #[derive(Default)]
 struct Unsent {
     /// A live event has written or deleted them meanwhile.
-    superseded: Batch,
+    superseded: EntityBatch,
     /// Another owner has an entity with that identifier.
-    foreign: Batch,
+    foreign: EntityBatch,
     /// The owner is unknown.
     refused: Vec<(PendingEntity, Problem)>,
 }
@@ -90,7 +90,7 @@ impl Writer {
             held: PerUnit::new(self.units.len(), || 0),
             ..WriteSummary::default()
         };
-        let mut queue = Queue::new(order, self.upsert_batch);
+        let mut queue = WriteQueue::new(order, self.upsert_batch);
         let mut waiting = RetryQueue::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Step>> = FuturesUnordered::new();
         let mut open = true;
@@ -136,13 +136,13 @@ impl Writer {
     }
 
     /// Begins a request of the catalog. So many entities were `written` before it.
-    fn step(&self, request: Request, written: u64) -> BoxFuture<'_, Step> {
+    fn step(&self, request: CatalogRequest, written: u64) -> BoxFuture<'_, Step> {
         match request {
-            Request::Compare(blueprint, batch) => {
+            CatalogRequest::Compare(blueprint, batch) => {
                 let span = tracing::debug_span!("compare", %blueprint, entities = batch.len());
                 Box::pin(self.compare(blueprint, batch).instrument(span))
             }
-            Request::Upsert(blueprint, mut batch) => {
+            CatalogRequest::Upsert(blueprint, mut batch) => {
                 for mapped in &mut batch {
                     mapped.state.tried = written;
                 }
@@ -153,7 +153,7 @@ impl Writer {
     }
 
     /// Takes what a request of the catalog gave.
-    fn finished(&self, step: Step, queue: &mut Queue, waiting: &mut RetryQueue, written: &mut WriteSummary) {
+    fn finished(&self, step: Step, queue: &mut WriteQueue, waiting: &mut RetryQueue, written: &mut WriteSummary) {
         match step {
             Step::Compared(blueprint, results) => {
                 queue.done(&blueprint);
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     /// Sends entries to be recorded. The receiver is only gone after a failure, which it reports.
-    async fn record(&self, entries: &mut Vec<Entry>) {
+    async fn record(&self, entries: &mut Vec<KeyedLedgerEntry>) {
         for entry in entries.drain(..) {
             if let Some(records) = &self.records {
                 _ = records.send(entry).await;
@@ -231,7 +231,7 @@ impl Writer {
     }
 
     /// Determines what to do with an entity, as far as possible without the catalog.
-    fn arrived(&self, mut mapped: PendingEntity, queue: &mut Queue, written: &mut WriteSummary) {
+    fn arrived(&self, mut mapped: PendingEntity, queue: &mut WriteQueue, written: &mut WriteSummary) {
         let digest = key_digest(&mapped.entity.key);
         let entry = self.unit(mapped.unit).map(EntryIndex::of);
         let first = written.note(digest, mapped.unit, entry, &mapped.entity);
@@ -315,7 +315,7 @@ impl Writer {
         &self,
         mapped: PendingEntity,
         change: Result<Change, Problem>,
-        queue: &mut Queue,
+        queue: &mut WriteQueue,
         written: &mut WriteSummary,
     ) {
         let change = match change {
@@ -353,7 +353,7 @@ impl Writer {
         &self,
         mut mapped: PendingEntity,
         change: Change,
-        queue: &mut Queue,
+        queue: &mut WriteQueue,
         written: &mut WriteSummary,
     ) {
         match &self.catalog {
@@ -425,7 +425,7 @@ impl Writer {
 
     fn account(
         &self,
-        batch: Batch,
+        batch: EntityBatch,
         outcomes: Vec<UpsertOutcome>,
         waiting: &mut RetryQueue,
         written: &mut WriteSummary,
@@ -502,7 +502,7 @@ impl Writer {
         self.settle(mapped.unit, UnitCounts::default(), written);
         if let Some(unit) = self.unit(mapped.unit) {
             warn_if!(
-                self.problems.should_log((FOREIGN, Log::ByName), Some(&unit.kind), "", &[]),
+                self.problems.should_log((FOREIGN, ProblemLog::ByName), Some(&unit.kind), "", &[]),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, "{FOREIGN}"
             );
             written.foreign.push(ForeignIdentifier { entity: mapped.entity.key, unit: unit.clone() });
@@ -529,7 +529,7 @@ impl Writer {
         if let Some(unit) = self.unit(mapped.unit) {
             let names = [mapped.entity.key.identifier.as_str(), unit.account.as_str()];
             warn_if!(
-                self.problems.should_log((REFUSED, Log::ByName), Some(&unit.kind), &problem.message, &names),
+                self.problems.should_log((REFUSED, ProblemLog::ByName), Some(&unit.kind), &problem.message, &names),
                 account = %unit.account, kind = %unit.kind, entity = %mapped.entity.key, %problem, "{REFUSED}"
             );
             let refusal = Refusal { entity: mapped.entity.key, unit: unit.clone(), problem };

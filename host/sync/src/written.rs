@@ -12,7 +12,7 @@ use crate::{
     ChangeRecord, ForeignIdentifier, Refusal, UnitCounts,
     content::searched_relations,
     index::{EntryIndex, PerUnit, UnitIndex},
-    ledger_view::Entry,
+    ledger_view::KeyedLedgerEntry,
     order::identifiers,
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct WriteSummary {
     /// How many entities the catalog did not find by their search query, by resource mapping.
     pub(crate) not_found: BTreeMap<EntryIndex, u64>,
     /// The entries to record.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<KeyedLedgerEntry>,
     /// The unit whose entity arrived last, as a producer: entities of a unit arrive in a row.
     pub(crate) last_producer: Option<(UnitIndex, Producers)>,
 }

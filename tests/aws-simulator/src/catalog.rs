@@ -7,7 +7,7 @@ use std::{
     path::Path as FilePath,
 };
 
-use berth_aws_protocol::{Operation, Protocol, Service};
+use berth_aws_protocol::{Operation, Protocol, AwsService};
 use berth_core::{KindManifest, KindReads, Manifest, Path, Scope, Step};
 use serde_json::Value;
 
@@ -169,7 +169,7 @@ impl Catalog {
             }
             return Ok(*index);
         }
-        let operation = Service::load(service).and_then(|service| service.operation(name))?;
+        let operation = AwsService::load(service).and_then(|service| service.operation(name))?;
         let index = self.operations.len();
         let model = operation.service().model();
         let signing = model.signing_name.clone();
@@ -237,7 +237,7 @@ impl Catalog {
         if let Some(index) = self.collections.iter().position(|known| known.name == name) {
             return Ok(index);
         }
-        let service = Service::load(&step.service)?;
+        let service = AwsService::load(&step.service)?;
         let list = list_of(items);
         let last = list.rsplit('.').next().unwrap_or_default();
         let mut nouns = vec![noun::of_operation(&step.operation)];
@@ -291,8 +291,8 @@ impl Catalog {
             let shape = About { each, key, resource };
             self.add(&step.service, &step.operation, Role::About { collections: vec![collection], shape })?;
         }
-        let Ok(narrowed) = kind.narrowed() else { return Ok(()) };
-        for step in narrowed.plan().list_steps() {
+        let Ok(for_single_resource) = kind.for_single_resource() else { return Ok(()) };
+        for step in for_single_resource.plan().list_steps() {
             let Some(&collection) = listed.get(step.id.as_str()) else { continue };
             let each = step.items.clone().filter(Path::is_list);
             let shape = About { each, key: None, resource: None };

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_are_read_and_what_is_none_is_told() {
+    fn latencies_are_read_and_what_is_none_is_reported() {
         let ms = Duration::from_millis;
         assert_eq!("constant:0ms".parse(), Ok(Latency::Constant(ms(0))));
         assert_eq!("normal:20ms,5ms".parse(), Ok(Latency::Normal { mean: ms(20), deviation: ms(5) }));

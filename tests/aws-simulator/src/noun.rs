@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_form_and_noun() {
+    fn names_show_form_and_noun() {
         for (name, expected) in [
             ("VpcId", Some((Form::Id, "vpc"))),
             ("DBClusterIdentifier", Some((Form::Name, "dbcluster"))),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_and_lists_tell_what_they_list() {
+    fn operations_and_lists_show_what_they_list() {
         assert_eq!(of_operation("DescribeDBClusters"), "dbcluster");
         assert_eq!(of_operation("ListClustersV2"), "cluster");
         assert_eq!(of_operation("ListEventBuses"), "eventbus");

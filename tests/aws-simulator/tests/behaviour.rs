@@ -94,7 +94,7 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 }
 
 #[tokio::test]
-async fn roles_are_assumed_with_the_right_external_id_and_keys_tell_their_account() {
+async fn roles_are_assumed_with_the_right_external_id_and_keys_show_their_account() {
     let aws = Asked::start(options()).await;
     let account = aws.0.accounts()[2].clone();
     let role = format!("arn:aws:iam::{account}:role/Reader");
@@ -233,7 +233,7 @@ async fn units_are_empty_in_the_share_that_is_asked_for() {
 
 #[tokio::test]
 async fn options_that_make_no_sense_are_refused() {
-    for (options, told) in [
+    for (options, reported) in [
         (Options { accounts: 0, ..options() }, "accounts"),
         (Options { regions: Vec::new(), ..options() }, "regions"),
         (Options { empty_share: 1.5, ..options() }, "empty share"),
@@ -245,6 +245,6 @@ async fn options_that_make_no_sense_are_refused() {
         (Options { plugins: "/nowhere".into(), ..options() }, "/nowhere"),
     ] {
         let error = AwsSimulator::start(options).await.unwrap_err().to_string();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(reported), "{error}");
     }
 }

@@ -44,12 +44,12 @@ struct Begun {
     used: Used,
 }
 
-/// Runs it; `tell` gets a line now and then.
-pub(crate) fn run(programs: &Programs, options: &Options, tell: fn(&str)) -> Result<Vec<Table>> {
+/// Runs it; `progress` gets a line now and then.
+pub(crate) fn run(programs: &Programs, options: &Options, progress: fn(&str)) -> Result<Vec<Table>> {
     programs.compile(X)?;
     let mut complete = Vec::new();
     for accounts in &options.complete {
-        tell(&format!("X: a complete resync of {accounts} accounts"));
+        progress(&format!("X: a complete resync of {accounts} accounts"));
         let profile = X.with_accounts(*accounts);
         let stage = Stage::start(programs, profile)?;
         let place = stage.place()?;
@@ -59,7 +59,7 @@ pub(crate) fn run(programs: &Programs, options: &Options, tell: fn(&str)) -> Res
         complete.push(Measured { units: there, used: resync.used });
     }
     let profile = X.with_accounts(options.accounts);
-    tell(&format!("X: {} accounts for {} s", options.accounts, options.time.as_secs()));
+    progress(&format!("X: {} accounts for {} s", options.accounts, options.time.as_secs()));
     let begun = begin(&Stage::start(programs, profile)?, options.time)?;
     Ok(vec![table(profile, &complete, begun)?])
 }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_told_by_lines_and_by_the_pace() {
+    fn the_whole_is_reported_by_lines_and_by_the_pace() {
         let complete = [
             Measured { units: 1000, used: used(3, 6, 60) },
             Measured { units: 2000, used: used(5, 11, 70) },
@@ -241,11 +241,11 @@ mod tests {
         near(whole.cpu_at_pace, 300.0);
         assert!(extrapolate(&complete[..1], begun, 100_000).is_err());
 
-        let told = table(X, &complete, begun).unwrap().to_string();
-        assert!(told.contains("| 10000 accounts, begun"), "{told}");
+        let reported = table(X, &complete, begun).unwrap().to_string();
+        assert!(reported.contains("| 10000 accounts, begun"), "{reported}");
         assert!(
-            told.contains("CPU = 1.00 s + 2.000 s per 1,000 units (points off by 0 % at most)"),
-            "{told}"
+            reported.contains("CPU = 1.00 s + 2.000 s per 1,000 units (points off by 0 % at most)"),
+            "{reported}"
         );
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn wall(latency: Duration, phases: &[Phase]) -> Duration {
 
 /// How it was computed.
 pub(crate) fn explain(latency: Duration, phases: &[Phase]) -> String {
-    let told: Vec<String> = phases
+    let reported: Vec<String> = phases
         .iter()
         .map(|phase| format!("{} {} ({})", phase.name, phase.rounds(), phase.reason()))
         .collect();
@@ -71,7 +71,7 @@ pub(crate) fn explain(latency: Duration, phases: &[Phase]) -> String {
         "ideal wall = latency × Σ over the phases max(longest chain of calls, ⌈requests ÷ allowed at once⌉) = \
          {} ms × ({}) = {} ms",
         latency.as_millis(),
-        told.join(" + "),
+        reported.join(" + "),
         wall(latency, phases).as_millis()
     )
 }
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn the_formula_is_told_with_its_numbers() {
+    fn the_formula_is_reported_with_its_numbers() {
         let phases = [phase("roles", 1, &[(10, 20)]), phase("units", 2, &[(130, 64)])];
-        let told = explain(Duration::from_millis(50), &phases);
+        let reported = explain(Duration::from_millis(50), &phases);
         assert!(
-            told.ends_with(
+            reported.ends_with(
                 "50 ms × (roles 1 (1 calls after each other) + units 3 (130 requests ÷ 64 at once)) = 200 ms"
             ),
-            "{told}"
+            "{reported}"
         );
     }
 

@@ -15,24 +15,24 @@ const RESIDENT_TO_M: f64 = 1.5;
 /// The target for the wall time against what Port's rate limits allow.
 const LIMITED_WALL: f64 = 1.15;
 
-/// Runs L with this number of accounts, after M's first resync; `tell` gets a line now and then.
-pub(crate) fn run(programs: &Programs, accounts: u32, tell: fn(&str)) -> Result<Vec<Table>> {
+/// Runs L with this number of accounts, after M's first resync; `progress` gets a line now and then.
+pub(crate) fn run(programs: &Programs, accounts: u32, progress: fn(&str)) -> Result<Vec<Table>> {
     let medium = {
         programs.compile(M)?;
         let stage = Stage::start(programs, M)?;
         let place = stage.place()?;
-        tell("M: first resync, for its memory");
+        progress("M: first resync, for its memory");
         stage.run(stage.berth(&place), &place, |_, _| ())?
     };
     let profile = L.with_accounts(accounts);
-    tell("L: compiling every plugin");
+    progress("L: compiling every plugin");
     programs.compile(profile)?;
     let stage = Stage::start(programs, profile)?;
     let place = stage.place()?;
     let run = |what: &'static str| {
-        tell(what);
+        progress(what);
         stage.run(stage.berth(&place), &place, |elapsed, requests| {
-            tell(&format!("{:4} s, {requests} requests to AWS", elapsed.as_secs()));
+            progress(&format!("{:4} s, {requests} requests to AWS", elapsed.as_secs()));
         })
     };
     let first = run("L: first resync")?;
@@ -113,11 +113,11 @@ mod tests {
         let reached: Vec<(f64, bool)> =
             table.targets().map(|target| (target.measured, target.is_reached())).collect();
         assert_eq!(reached, [(0.0, true), (0.5, false), (2.0, false), (120.0, true)]);
-        let told = table.to_string();
+        let reported = table.to_string();
         assert!(
-            told.contains("`berth` 0.50, the simulator of AWS 0.95, the stand-in for Port 0.10"),
-            "{told}"
+            reported.contains("`berth` 0.50, the simulator of AWS 0.95, the stand-in for Port 0.10"),
+            "{reported}"
         );
-        assert!(told.contains("bounds the wall time"), "{told}");
+        assert!(reported.contains("bounds the wall time"), "{reported}");
     }
 }

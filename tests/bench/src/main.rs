@@ -186,23 +186,23 @@ fn run(command: Command) -> Result<()> {
 fn resync(options: Resync) -> Result<()> {
     let cache = tempfile::tempdir()?;
     let programs = options.binaries.programs(cache.path(), options.port_limits)?;
-    let tell: fn(&str) = |line| eprintln!("{line}");
+    let progress: fn(&str) = |line| eprintln!("{line}");
     let tables = match options.profile.to_uppercase().as_str() {
         "S" => resync::run(&programs, profile::S, options.rounds)?,
         "M" => resync::run(&programs, profile::M, options.rounds)?,
         "SLOW" => resync::run(&programs, profile::SLOW, options.rounds)?,
-        "L" => large::run(&programs, options.accounts.unwrap_or(profile::L.accounts), tell)?,
+        "L" => large::run(&programs, options.accounts.unwrap_or(profile::L.accounts), progress)?,
         "X" => {
             let options = huge::Options {
                 accounts: options.accounts.unwrap_or(profile::X.accounts),
                 complete: options.complete,
                 time: Duration::from_secs(options.seconds),
             };
-            huge::run(&programs, &options, tell)?
+            huge::run(&programs, &options, progress)?
         }
         "OVERLOAD" => {
             let accounts = options.accounts.unwrap_or(profile::OVERLOAD.accounts);
-            vec![overload::run(&programs, accounts, tell)?]
+            vec![overload::run(&programs, accounts, progress)?]
         }
         other => anyhow::bail!("no profile `{other}`: use S, M, slow, L, X or overload"),
     };

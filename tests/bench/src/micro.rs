@@ -57,7 +57,7 @@ struct Pair {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
-fn told(problem: Problem) -> anyhow::Error {
+fn reported(problem: Problem) -> anyhow::Error {
     anyhow!("{problem}")
 }
 
@@ -66,7 +66,7 @@ impl Pair {
         let name = native.name();
         let sandboxed = bench
             .plugin(&components.join(format!("{name}.wasm")))
-            .map_err(told)
+            .map_err(reported)
             .with_context(|| name.clone())?;
         let (kind, context) = natives::context(&native.manifest()?)?;
         let plain = natives::plain(&kind, &context);
@@ -230,7 +230,7 @@ fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
         "A kind's default mapping, and what users make of it, 100 resources",
         &["plugin", "mapping", "default by own code, ns an entity", "ns an entity", "ratio"],
     );
-    let jq = bench.jq(&options.components.join("jq.wasm")).map_err(told)?;
+    let jq = bench.jq(&options.components.join("jq.wasm")).map_err(reported)?;
     for name in IN_DETAIL {
         let pair = Pair::new(bench, options.components, Native::of(name)?)?;
         let page = pair.native.batch(&natives::folder(), 100)?;
@@ -239,7 +239,7 @@ fn expressions(options: &Options<'_>, bench: &Bench) -> Result<Table> {
         let Some(default) = manifest.kinds.first().and_then(|kind| kind.mapping.clone()) else { continue };
         let edited = edited::all(&default)?;
         let by_jq =
-            |mapping| jq.map(&pair.sandboxed, &pair.kind, &pair.context, mapping, &page).map_err(told);
+            |mapping| jq.map(&pair.sandboxed, &pair.kind, &pair.context, mapping, &page).map_err(reported);
         for edited in &edited {
             anyhow::ensure!(by_jq(&edited.mapping)?.entities.len() == entities, "{name}: JQ maps otherwise");
         }
@@ -301,21 +301,21 @@ fn comparing(options: &Options<'_>, bench: &Bench) -> Result<Table> {
     let pair = Pair::new(bench, options.components, Native::of("ec2-instance")?)?;
     let page = pair.native.batch(&natives::folder(), 100)?;
     let entities = pair.check(&page)?;
-    let report = pair.sandboxed.map(&pair.kind, &pair.context, &page).map_err(told)?;
+    let report = pair.sandboxed.map(&pair.kind, &pair.context, &page).map_err(reported)?;
     let held = report.entities.clone();
     let state = tempfile::tempdir()?;
-    let ledger = FileLedger::open(LedgerConfig::new(state.path())).map_err(told)?;
+    let ledger = FileLedger::open(LedgerConfig::new(state.path())).map_err(reported)?;
     // Keys are digests, hence anywhere.
     let keys: Vec<u128> = (1..=1000_u128).map(|n| n.wrapping_mul(SPREAD)).collect();
     let account = AccountId::new("111111111111")?;
     let producers = Producers::one(Producer { account, place: Place::Global, kind: pair.kind.clone() });
     let entry = |key: &u128| LedgerEntry { content: Some(*key), producers: producers.clone() };
     let known: Vec<_> = keys.iter().map(|key| (*key, Some(entry(key)))).collect();
-    let former = ledger.begin("bench").map_err(told)?.session;
-    former.record(&known).map_err(told)?;
-    former.end(&MissingScopes::new()).map_err(told)?;
+    let former = ledger.begin("bench").map_err(reported)?.session;
+    former.record(&known).map_err(reported)?;
+    former.end(&MissingScopes::new()).map_err(reported)?;
     // What is known is what the resync before has left.
-    let session = ledger.begin("bench").map_err(told)?.session;
+    let session = ledger.begin("bench").map_err(reported)?.session;
     let look_up = || keys.iter().filter(|key| session.look_up(**key).is_some()).count();
     anyhow::ensure!(look_up() == keys.len(), "the ledger does not know what was recorded");
     let mut cases = [

@@ -67,9 +67,9 @@ struct Sample {
 }
 
 /// Begins a resync of so many accounts, and gives the table.
-pub(crate) fn run(programs: &Programs, accounts: u32, tell: fn(&str)) -> Result<Table> {
+pub(crate) fn run(programs: &Programs, accounts: u32, progress: fn(&str)) -> Result<Table> {
     let profile = OVERLOAD.with_accounts(accounts);
-    tell("overload: compiling every plugin");
+    progress("overload: compiling every plugin");
     programs.compile(profile)?;
     let stage = Stage::start(programs, profile)?;
     let place = stage.place()?;
@@ -78,12 +78,12 @@ pub(crate) fn run(programs: &Programs, accounts: u32, tell: fn(&str)) -> Result<
     let mut command = stage.berth(&place);
     let child = command.stderr(place.log()?).stdin(Stdio::null()).spawn().context("berth does not start")?;
     let mut resync = Begun(child);
-    let (samples, peak) = watch(&mut resync, &stage, &place, tell)?;
+    let (samples, peak) = watch(&mut resync, &stage, &place, progress)?;
     Ok(table(profile, &samples, peak))
 }
 
 /// Samples a resync until the time is over; the peak of its memory, too.
-fn watch(resync: &mut Begun, stage: &Stage<'_>, place: &Place, tell: fn(&str)) -> Result<(Vec<Sample>, f64)> {
+fn watch(resync: &mut Begun, stage: &Stage<'_>, place: &Place, progress: fn(&str)) -> Result<(Vec<Sample>, f64)> {
     let begun = Instant::now();
     let mut samples = Vec::new();
     let mut port = Port::Slow;
@@ -97,7 +97,7 @@ fn watch(resync: &mut Begun, stage: &Stage<'_>, place: &Place, tell: fn(&str)) -
         }
         let now = Port::at(elapsed);
         if now != port {
-            tell(&format!("overload: after {} s Port {}", elapsed.as_secs(), now.name()));
+            progress(&format!("overload: after {} s Port {}", elapsed.as_secs(), now.name()));
             // What is connected stays so, and what connects waits: as a server that hangs.
             place.port.signal(if now == Port::Stopped { Signal::STOP } else { Signal::CONT })?;
             port = now;

@@ -400,13 +400,13 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_without_phases_is_told_beside() {
+    fn the_bound_without_phases_is_reported_beside() {
         let mut first = resync(0, 2000);
         first.aws = [("s3:ListBuckets".to_owned(), 640)].into();
-        let told = flat(Duration::from_millis(100), &first);
+        let reported = flat(Duration::from_millis(100), &first);
         assert!(
-            told.ends_with("100 ms × 640 ÷ 64 = 1000 ms; the first resync took 2.00 times as long."),
-            "{told}"
+            reported.ends_with("100 ms × 640 ÷ 64 = 1000 ms; the first resync took 2.00 times as long."),
+            "{reported}"
         );
     }
 

@@ -73,7 +73,7 @@ struct Sample {
 }
 
 /// Runs so many resyncs, and gives the table.
-pub(crate) fn run(programs: &Programs, resyncs: u32, tell: fn(&str)) -> Result<Table> {
+pub(crate) fn run(programs: &Programs, resyncs: u32, progress: fn(&str)) -> Result<Table> {
     ensure!(resyncs >= 10, "ten resyncs are the least that show anything");
     let stage = Stage::start(programs, Profile { name: "soak", resources: 10, ..S })?;
     let mut service = Service::start(&stage, programs)?;
@@ -97,7 +97,7 @@ pub(crate) fn run(programs: &Programs, resyncs: u32, tell: fn(&str)) -> Result<T
             "after resync {resync} the catalog is another:\n{entities}\nnot\n{before}"
         );
         if resync % (resyncs / 10) == 0 {
-            tell(&format!("{resync} of {resyncs} resyncs: {:?}", samples[samples.len() - 1]));
+            progress(&format!("{resync} of {resyncs} resyncs: {:?}", samples[samples.len() - 1]));
         }
     }
     let outcomes = service.outcomes()?;

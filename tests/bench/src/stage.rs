@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_are_told_from_questions_about_entities() {
+    fn writes_are_distinguished_from_questions_about_entities() {
         assert!(is_write("POST /v1/blueprints/{blueprint}/entities/bulk"));
         assert!(is_write("DELETE /v1/blueprints/{blueprint}/bulk/entities"));
         assert!(!is_write("POST /v1/entities/search"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use berth_aws_protocol::{Operation, Service};
+use berth_aws_protocol::{Operation, AwsService};
 use serde_json::{Value, json};
 
 /// An answer with a hundred resources.
@@ -54,7 +54,7 @@ pub(crate) fn answers() -> Result<Vec<Answer>> {
 }
 
 fn answer(protocol: &'static str, service: &str, operation: &str, body: Vec<u8>) -> Result<Answer> {
-    let operation = Service::load(service)?.operation(operation)?;
+    let operation = AwsService::load(service)?.operation(operation)?;
     let answer = Answer { protocol, operation, body };
     let decoded = answer.operation.decode(200, &http::HeaderMap::new(), &answer.body)?;
     let resources = decoded.as_object().and_then(|members| members.values().find_map(Value::as_array));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use berth_aws_protocol::{EndpointError, EndpointOptions, Operation, Service};
+use berth_aws_protocol::{EndpointError, EndpointOptions, Operation, AwsService};
 use berth_core::Region;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_xml::{Reader, events::Event};
@@ -117,7 +117,7 @@ impl Comparison {
         for line in BufReader::new(output).lines() {
             match serde_json::from_str(&line?)? {
                 Line::Model { name, json } => {
-                    let service = Service::from_json(&name, json.to_string().as_bytes());
+                    let service = AwsService::from_json(&name, json.to_string().as_bytes());
                     models.insert(name, service.map_err(io::Error::other)?);
                 }
                 Line::Case(case) => comparison.case(&models, &case),
@@ -136,8 +136,8 @@ impl Comparison {
         Ok(comparison)
     }
 
-    fn case(&mut self, models: &BTreeMap<String, Service>, case: &Case) {
-        let service = models.get(&case.service).cloned().map_or_else(|| Service::load(&case.service), Ok);
+    fn case(&mut self, models: &BTreeMap<String, AwsService>, case: &Case) {
+        let service = models.get(&case.service).cloned().map_or_else(|| AwsService::load(&case.service), Ok);
         let operation = service.and_then(|service| service.operation(&case.operation));
         let (kind, found, expected) = match operation {
             Err(error) => ("unknown operations", Value::String(error.to_string()), case.expected.clone()),

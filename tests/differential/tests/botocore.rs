@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use berth_aws_protocol::Service;
+use berth_aws_protocol::AwsService;
 use berth_differential::Comparison;
 
 /// As many as a common machine has processors: generating is the slow part.
@@ -52,7 +52,7 @@ fn every_operation_reads_and_writes_as_botocore_does() {
     );
     if only.is_empty() {
         let operations: usize =
-            Service::names().map(|name| Service::load(name).unwrap().operations().count()).sum();
+            AwsService::names().map(|name| AwsService::load(name).unwrap().operations().count()).sum();
         assert_eq!(whole.operations.len(), operations, "operations without a single comparison");
     }
 }

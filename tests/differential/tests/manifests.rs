@@ -38,19 +38,19 @@ fn kinds(manifests: &[(PathBuf, Manifest)]) -> impl Iterator<Item = &KindManifes
 
 /// Fails with every complaint at once.
 #[track_caller]
-fn assert_none(complaints: &[String]) {
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }
 
 #[test]
 fn every_plan_and_every_read_after_an_event_fits_the_models() {
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     let manifests = manifests();
     assert!(kinds(&manifests).any(|kind| kind.events().is_some()));
     for kind in kinds(&manifests) {
-        complaints.extend(validate_plan(kind));
+        violations.extend(validate_plan(kind));
     }
-    assert_none(&complaints);
+    assert_none(&violations);
 }
 
 /// The steps of every plan, as they are and as events change them, with whether they list.
@@ -71,7 +71,7 @@ fn steps(manifests: &[(PathBuf, Manifest)]) -> Vec<(&KindManifest, Step, bool)> 
 #[test]
 fn only_resources_that_do_not_exist_are_dropped() {
     let manifests = manifests();
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for (kind, step, is_list) in steps(&manifests) {
         for (code, rule) in &step.errors {
             let disappears = match rule {
@@ -88,17 +88,17 @@ fn only_resources_that_do_not_exist_are_dropped() {
                     | ("InvalidAMIID.Unavailable", "DescribeImages")
             );
             if disappears && !means_missing && !says_so {
-                complaints
+                violations
                     .push(format!("{}, step `{}`: `{code}` makes something disappear", kind.kind, step.id));
             }
         }
         let drops = step.matching.as_ref().is_some_and(|matching| matching.unmatched == Unmatched::Drop);
         if drops {
             let what = "drops what its batch does not mention";
-            complaints.push(format!("{}, step `{}` {what}", kind.kind, step.id));
+            violations.push(format!("{}, step `{}` {what}", kind.kind, step.id));
         }
     }
-    assert_none(&complaints);
+    assert_none(&violations);
 }
 
 /// The operations whose answers name what they failed for must say where, and no other may leave its list
@@ -203,7 +203,7 @@ fn the_example_rules_send_every_event() {
 }
 
 #[test]
-fn a_misspelt_read_after_an_event_is_told() {
+fn a_misspelt_read_after_an_event_is_reported() {
     let kind = json!({"kind": "AWS::Lambda::Function", "scope": "regional",
         "plan": {"steps": [
             {"id": "functions", "service": "lambda", "operation": "ListFunctions", "items": "Functions[]",
@@ -215,14 +215,14 @@ fn a_misspelt_read_after_an_event_is_told() {
             "read": {"functions": {"operation": "GetFunctionConfiguration", "items": "@",
                                    "input": {"FunctionName": "{resource}", "Qualifier": "{event.a.b[0].c}"}}},
             "gone": {"item": {"FunctionArn": "{resource}"}, "steps": {"tags": {}}}}});
-    let told = |pointer: &str, value: Value| {
+    let reported = |pointer: &str, value: Value| {
         let mut kind = kind.clone();
         if !pointer.is_empty() {
             *kind.pointer_mut(&format!("/events{pointer}")).unwrap() = value;
         }
         validate_plan(&serde_json::from_value(kind).unwrap()).join("; ")
     };
-    assert_eq!(told("", Value::Null), "");
+    assert_eq!(reported("", Value::Null), "");
     for (pointer, value, reason) in [
         ("/read/functions/operation", json!("GetFunction"), "`items`: has no `FunctionName`"),
         ("/read/functions/operation", json!("GetFunktion"), "no read operation"),
@@ -233,13 +233,13 @@ fn a_misspelt_read_after_an_event_is_told() {
         ("/gone/item", json!("{resource}"), "`gone.item` is a text"),
         ("/gone/steps", json!({"tag": {}}), "`gone.steps.tag`: unknown step"),
     ] {
-        let complaints = told(pointer, value);
-        assert!(complaints.contains(reason), "{pointer}: {complaints}");
+        let violations = reported(pointer, value);
+        assert!(violations.contains(reason), "{pointer}: {violations}");
     }
 }
 
 #[test]
-fn a_misspelt_plan_is_told() {
+fn a_misspelt_plan_is_reported() {
     let plan = json!({"steps": [
         {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
          "input": {"maxResults": 100}},
@@ -251,7 +251,7 @@ fn a_misspelt_plan_is_told() {
         {"id": "tags", "service": "ecs", "operation": "ListTagsForResource", "each": "clusters",
          "input": {"resourceArn": "{item}"}, "result": "tags"},
     ]});
-    let told = |pointer: &str, value: Value| {
+    let reported = |pointer: &str, value: Value| {
         let mut plan = plan.clone();
         if !pointer.is_empty() {
             let (parent, member) = pointer.rsplit_once('/').unwrap();
@@ -260,7 +260,7 @@ fn a_misspelt_plan_is_told() {
         let kind = json!({"kind": "AWS::ECS::Cluster", "scope": "regional", "plan": plan});
         validate_plan(&serde_json::from_value(kind).unwrap()).join("; ")
     };
-    assert_eq!(told("", Value::Null), "");
+    assert_eq!(reported("", Value::Null), "");
     for (pointer, value, reason) in [
         ("/steps/0/operation", json!("ListCluster"), "no read operation"),
         ("/steps/0/input", json!({}), "`input` does not set the page size `maxResults`"),
@@ -275,7 +275,7 @@ fn a_misspelt_plan_is_told() {
         ("/steps/2/input/resourceArn", json!("{item.arn}"), "`{item.arn}` matches nothing"),
         ("/steps/2/result", json!("Tags"), "`result`: unknown member `Tags`"),
     ] {
-        assert!(told(pointer, value).contains(reason), "{pointer}");
+        assert!(reported(pointer, value).contains(reason), "{pointer}");
     }
 }
 
@@ -286,25 +286,25 @@ fn every_default_mapping_fits_its_blueprint() {
         .flat_map(|kind| &kind.blueprints)
         .map(|blueprint| (blueprint.identifier().as_str(), json!(blueprint)))
         .collect();
-    let mut complaints = Vec::new();
-    let mut complain = |kind: &KindManifest, what: String| complaints.push(format!("{}: {what}", kind.kind));
+    let mut violations = Vec::new();
+    let mut report = |kind: &KindManifest, what: String| violations.push(format!("{}: {what}", kind.kind));
     let names = |value: &Value| -> BTreeSet<String> {
         value.as_object().into_iter().flat_map(Map::keys).cloned().collect()
     };
     let mut seen = BTreeSet::new();
     for kind in kinds(&manifests) {
         if !seen.insert(&kind.kind) {
-            complain(kind, "is a kind of two plugins".to_owned());
+            report(kind, "is a kind of two plugins".to_owned());
         }
         let Some(mapping) = &kind.mapping else {
-            complain(kind, "has no default mapping".to_owned());
+            report(kind, "has no default mapping".to_owned());
             continue;
         };
         let mapping = json!(mapping)["port"]["entity"]["mappings"].take();
         let blueprint = mapping["blueprint"].as_str().unwrap_or_default().trim_matches('"').to_owned();
         let Some(definition) = kind.blueprints.iter().find(|own| own.identifier().as_str() == blueprint)
         else {
-            complain(kind, format!("maps to `{blueprint}`, which is not among its blueprints"));
+            report(kind, format!("maps to `{blueprint}`, which is not among its blueprints"));
             continue;
         };
         let definition = json!(definition);
@@ -314,26 +314,26 @@ fn every_default_mapping_fits_its_blueprint() {
             let (mapped, known) = (names(&mapping[part]), names(known));
             if mapped != known {
                 let odd: Vec<&String> = mapped.symmetric_difference(&known).collect();
-                complain(kind, format!("{part} of mapping and blueprint differ in {odd:?}"));
+                report(kind, format!("{part} of mapping and blueprint differ in {odd:?}"));
             }
         }
         for (name, relation) in definition["relations"].as_object().into_iter().flatten() {
             let target = relation["target"].as_str().unwrap_or_default();
             if !blueprints.contains_key(target) {
-                complain(kind, format!("relation `{name}`: no plugin has a blueprint `{target}`"));
+                report(kind, format!("relation `{name}`: no plugin has a blueprint `{target}`"));
             }
         }
     }
-    assert_none(&complaints);
+    assert_none(&violations);
 }
 
 #[test]
 fn every_plugin_is_named_after_its_folder_and_its_fixtures_after_its_steps() {
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for (folder, manifest) in manifests() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         if manifest.name != name {
-            complaints.push(format!("{name}: its manifest says `{}`", manifest.name));
+            violations.push(format!("{name}: its manifest says `{}`", manifest.name));
         }
         let steps: BTreeSet<&str> =
             manifest.kinds.iter().flat_map(|kind| &kind.plan().steps).map(|step| step.id.as_str()).collect();
@@ -344,9 +344,9 @@ fn every_plugin_is_named_after_its_folder_and_its_fixtures_after_its_steps() {
                 parts.filter_map(Value::as_object).flat_map(Map::keys)
             });
             for step in used.filter(|step| !steps.contains(step.as_str())).collect::<BTreeSet<_>>() {
-                complaints.push(format!("{}: there is no step `{step}`", fixture.display()));
+                violations.push(format!("{}: there is no step `{step}`", fixture.display()));
             }
         }
     }
-    assert_none(&complaints);
+    assert_none(&violations);
 }

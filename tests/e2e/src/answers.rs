@@ -72,9 +72,9 @@ impl Answers {
     /// What was asked for not at all, or more than once.
     pub fn not_asked_once(&self) -> Vec<String> {
         let calls = |exchange: &Exchange| exchange.calls.load(Ordering::Relaxed);
-        let told =
+        let reported =
             |it: &Exchange| format!("{} {} {}: {} times", it.service, it.operation, it.asked, calls(it));
-        self.exchanges.iter().filter(|exchange| calls(exchange) != 1).map(told).collect()
+        self.exchanges.iter().filter(|exchange| calls(exchange) != 1).map(reported).collect()
     }
 
     /// A file beside the folders of the services, about the account of the test.

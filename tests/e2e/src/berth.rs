@@ -43,7 +43,7 @@ impl Run {
     /// Checks that people are told something.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
-        assert!(self.tells(text), "`{text}` is not said: {self}");
+        assert!(self.contains(text), "`{text}` is not said: {self}");
         self
     }
 
@@ -51,14 +51,14 @@ impl Run {
     #[track_caller]
     pub fn hides(&self, secret: &str) -> &Self {
         assert!(
-            !self.tells(secret) && !self.report.to_string().contains(secret),
+            !self.contains(secret) && !self.report.to_string().contains(secret),
             "`{secret}` is told: {self}"
         );
         self
     }
 
     /// However its lines are wrapped.
-    fn tells(&self, text: &str) -> bool {
+    fn contains(&self, text: &str) -> bool {
         let joined = |output: &str| output.split_whitespace().collect::<Vec<_>>().join(" ");
         [&self.stdout, &self.stderr]
             .iter()

@@ -30,7 +30,7 @@ pub struct Browser {
     session: Option<String>,
     next: AtomicU64,
     /// What the page has complained about: exceptions, refused scripts, failed requests.
-    complaints: VecDeque<String>,
+    violations: VecDeque<String>,
     _profile: TempDir,
 }
 
@@ -63,7 +63,7 @@ impl Browser {
             from,
             session: None,
             next: AtomicU64::new(1),
-            complaints: VecDeque::new(),
+            violations: VecDeque::new(),
             _profile: profile,
         };
         let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -159,10 +159,10 @@ impl Browser {
     }
 
     /// What the page has complained about since this was last asked.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub fn violations(&mut self) -> Vec<String> {
         // Whatever came before the answer has been read by then.
         self.eval("0");
-        self.complaints.drain(..).collect()
+        self.violations.drain(..).collect()
     }
 
     fn call(&mut self, method: &str, parameters: &Value) -> Value {
@@ -181,7 +181,7 @@ impl Browser {
                 return answer["result"].clone();
             }
             if let Some("Runtime.exceptionThrown" | "Log.entryAdded") = answer["method"].as_str() {
-                self.complaints.push_back(answer["params"].to_string());
+                self.violations.push_back(answer["params"].to_string());
             }
         }
     }

@@ -107,11 +107,11 @@ async fn traces(State(collector): State<Collector>, headers: HeaderMap, body: By
     };
     let mut kept = collector.kept();
     for of_resource in request.resource_spans {
-        kept.resource = told(&of_resource.resource.unwrap_or_default().attributes);
+        kept.resource = reported(&of_resource.resource.unwrap_or_default().attributes);
         for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             assert!(span.end_time_unix_nano >= span.start_time_unix_nano, "{span:?}");
             kept.spans.push(Span {
-                attributes: told(&span.attributes),
+                attributes: reported(&span.attributes),
                 name: span.name,
                 id: span.span_id,
                 parent: span.parent_span_id,
@@ -136,14 +136,14 @@ async fn metrics(State(collector): State<Collector>, headers: HeaderMap, body: B
         };
         for point in points {
             if let Some(number_data_point::Value::AsDouble(value)) = point.value {
-                kept.values.insert((metric.name.clone(), told(&point.attributes)), value);
+                kept.values.insert((metric.name.clone(), reported(&point.attributes)), value);
             }
         }
     }
     StatusCode::OK
 }
 
-fn told(attributes: &[KeyValue]) -> BTreeMap<String, String> {
+fn reported(attributes: &[KeyValue]) -> BTreeMap<String, String> {
     let text = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),
         Some(any_value::Value::IntValue(number)) => number.to_string(),

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_keeps_what_it_is_told() {
+    fn a_shell_keeps_what_it_is_reported() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut shell = Shell::start(folder.path(), &BTreeMap::new());
         shell.replace("<name>", "x");

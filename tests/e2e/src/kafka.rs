@@ -41,8 +41,8 @@ impl Kafka {
             .expect("the broker's script starts");
         let input = process.stdin.take().expect("standard input is piped");
         let mut output = BufReader::new(process.stdout.take().expect("standard output is piped"));
-        let told = line(&mut output);
-        let text = |name: &str| told[name].as_str().expect("a text").to_owned();
+        let reported = line(&mut output);
+        let text = |name: &str| reported[name].as_str().expect("a text").to_owned();
         let kafka = Self {
             broker: text("broker"),
             authority: text("authority").into(),

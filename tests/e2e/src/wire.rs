@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, header},
 };
-use berth_aws_protocol::{DecodeError, Operation, Service, WireError};
+use berth_aws_protocol::{DecodeError, Operation, AwsService, WireError};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper_util::{
@@ -92,7 +92,7 @@ impl World {
     /// When the models do not have the operation, or refuse the input.
     pub fn ask(&self, wire: &Wire, service: &str, operation: &str, input: &Value) -> Answer {
         let operation =
-            Service::load(service).and_then(|service| service.operation(operation)).expect("an operation");
+            AwsService::load(service).and_then(|service| service.operation(operation)).expect("an operation");
         let encoded = operation.encode(input).expect("an input that the model allows");
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&encoded.query).finish();

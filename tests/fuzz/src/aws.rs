@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use berth_aws_protocol::{EndpointOptions, Operation, Protocol, Service};
+use berth_aws_protocol::{EndpointOptions, Operation, Protocol, AwsService};
 use berth_core::Path;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -84,7 +84,7 @@ pub(crate) fn requests(input: &[u8]) {
 }
 
 fn operations(services: &[&str]) -> Vec<Operation> {
-    let services = services.iter().map(|name| Service::load(name).unwrap());
+    let services = services.iter().map(|name| AwsService::load(name).unwrap());
     services
         .flat_map(|service| {
             let names: Vec<String> = service.operations().map(ToOwned::to_owned).collect();

@@ -50,7 +50,7 @@ pub(crate) fn manifest(input: &[u8]) {
     assert_eq!(Manifest::parse(&written).as_ref(), Ok(&manifest), "what was written reads as the same");
     for kind in &manifest.kinds {
         // Promised for what was parsed.
-        kind.narrowed().unwrap();
+        kind.for_single_resource().unwrap();
         // Validated by AWS's models; each violation is a message.
         for violation in validate_plan(kind) {
             assert!(!violation.is_empty());
@@ -69,10 +69,10 @@ pub(crate) fn lock(input: &[u8]) {
             assert_eq!(toml::from_str::<Grants>(&written).as_ref(), Ok(&grants), "it reads as the same");
         }
         Err(error) => {
-            let told = error.to_string();
+            let reported = error.to_string();
             assert!(
-                told.contains("line ") || told.contains("missing field"),
-                "the error names its place: {told}"
+                reported.contains("line ") || reported.contains("missing field"),
+                "the error names its place: {reported}"
             );
         }
     }
@@ -135,7 +135,7 @@ pub(crate) fn json(input: &[u8]) {
 
 /// An answer of Port, taken for one to each request.
 pub(crate) fn port_answers(input: &[u8]) {
-    for complaint in berth_port::fuzzing::complaints(input) {
-        assert!(complaint.starts_with("at `"), "a complaint names its place: {complaint}");
+    for violation in berth_port::fuzzing::violations(input) {
+        assert!(violation.starts_with("at `"), "a complaint names its place: {violation}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use berth_core::{Adoption, KindEntry, Manifest, Problem, ProblemCode, from_json};
-use berth_sync::{AccountCache, Backlog, Journal, Live, LiveOptions, LiveParts, NullObserver, Submission};
+use berth_sync::{AccountCache, Backlog, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Submission};
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource};
 use serde_json::Value;
 
@@ -33,14 +33,14 @@ fn kinds() -> &'static [KindEntry] {
 }
 
 /// Nothing is read, mapped or written: events only get as far as the queue.
-fn live() -> Live {
+fn live() -> LiveEvents {
     let source = FakeSource::new(|| Err(Problem::new(ProblemCode::Other, UNUSED)));
     let mapper = FakeMapper::new(kinds().iter().cloned(), |_| panic!("{UNUSED}"));
     let parts = LiveParts {
         source: Arc::new(AccountCache::new(Arc::new(source))),
         mapper: Arc::new(mapper),
         catalog: Arc::new(FakeCatalog { broken: true, ..FakeCatalog::default() }),
-        journal: Arc::new(Journal::default()),
+        write_arbiter: Arc::new(WriteArbiter::default()),
         ledger: None,
         gate: None,
         observer: Arc::new(NullObserver),

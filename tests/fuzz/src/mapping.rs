@@ -46,7 +46,7 @@ pub(crate) fn expressions(input: &[u8]) {
     let output: Value = serde_json::from_slice(&output).unwrap();
     let count = |name: &str| output[name].as_array().map_or(0, Vec::len);
     assert_eq!(count("entities"), read.len(), "a property costs no entity");
-    let told: u64 = output["misconfigured"]
+    let reported: u64 = output["misconfigured"]
         .as_array()
         .into_iter()
         .flatten()
@@ -54,7 +54,7 @@ pub(crate) fn expressions(input: &[u8]) {
         .sum();
     let nulls =
         output["entities"].as_array().into_iter().flatten().filter(|one| one["properties"]["p"].is_null());
-    assert!(nulls.count() as u64 >= told, "what gave nothing is null");
+    assert!(nulls.count() as u64 >= reported, "what gave nothing is null");
 }
 
 /// A whole mapping, as the host hands it over.

@@ -74,8 +74,8 @@ pub(crate) fn batches(input: &[u8]) {
     let count = |output: &Value, name: &str| output[name].as_array().map_or(0, Vec::len);
     assert_eq!(entities["entities"], Value::Array(expected));
     assert_eq!(count(&entities, "errors"), refused.len());
-    let told = count(&documents, "documents") + count(&documents, "errors");
-    assert_eq!(told, elements.len(), "each resource is a document or an error");
+    let reported = count(&documents, "documents") + count(&documents, "errors");
+    assert_eq!(reported, elements.len(), "each resource is a document or an error");
 }
 
 /// A resource as an ordinary reader of JSON has it.

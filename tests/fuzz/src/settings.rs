@@ -49,9 +49,9 @@ pub(crate) fn sources(read: ReadSettings, input: &[u8]) {
             name.contains(SECRET) || (!SECRETS.contains(name) && value.contains(SECRET))
         });
     for [setting, problem, remedy] in &issues {
-        let told = format!("{setting}: {problem}; {remedy}");
+        let reported = format!("{setting}: {problem}; {remedy}");
         // A mistake in the file's form may be next to a secret.
         let secret = !elsewhere || problem.starts_with("not valid TOML");
-        assert!(!secret || !told.contains(SECRET), "a finding repeats a secret: {told}");
+        assert!(!secret || !reported.contains(SECRET), "a finding repeats a secret: {reported}");
     }
 }

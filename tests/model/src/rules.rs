@@ -11,8 +11,8 @@ use berth_core::{
     Scope, UnitId,
 };
 use berth_sync::deletion::{
-    AccountScope, AttributionRules, Basis, Counts, Decision, Doomed, Entry as RealEntry, Facts, Keep,
-    LimitOptions, Mistaken, Policy, Proof, RemovalAfter, RemovalOptions, Stale, apply_limits, check_total,
+    AccountScope, AttributionRules, Basis, Counts, Decision, Doomed, MappingFacts as RealEntry, Facts, Keep,
+    LimitOptions, Mistaken, DeletionPolicy, Proof, RemovalAfter, RemovalOptions, Stale, apply_limits, check_total,
 };
 
 use crate::{
@@ -497,8 +497,8 @@ impl Rules {
         (units, refs)
     }
 
-    fn policy<'a>(&self, resync: &Resync, facts: &'a Facts, units: &'a Vec<(UnitId, Proof)>) -> Policy<'a> {
-        let mut policy = Policy::new(facts, units);
+    fn policy<'a>(&self, resync: &Resync, facts: &'a Facts, units: &'a Vec<(UnitId, Proof)>) -> DeletionPolicy<'a> {
+        let mut policy = DeletionPolicy::new(facts, units);
         for account in (0..2u8).filter(|account| resync.departed >> account & 1 == 1) {
             policy.note_account(&self.names.accounts[usize::from(account)]);
         }
@@ -559,7 +559,7 @@ impl Rules {
     /// What a mistake decides instead.
     fn mistaken(
         &self,
-        policy: &Policy<'_>,
+        policy: &DeletionPolicy<'_>,
         facts: &Facts,
         units: &[(UnitId, Proof)],
         stale: &Stale<'_>,
@@ -688,7 +688,7 @@ impl Rules {
         *self.events.borrow_mut().entry(memory).or_insert_with(|| {
             let facts = Facts { entries: self.entries(mapping), ..Facts::default() };
             let units: Vec<(UnitId, Proof)> = Vec::new();
-            let policy = Policy::new(&facts, &units);
+            let policy = DeletionPolicy::new(&facts, &units);
             let producers = self.producers(record);
             let stated = |name: u8| usize::from(name).checked_sub(1);
             let key = self.key(key);
@@ -706,7 +706,7 @@ impl Rules {
     pub fn reads(&self, mapping: u8, key: u8) -> (bool, bool) {
         let facts = Facts { entries: self.entries(mapping), ..Facts::default() };
         let units: Vec<(UnitId, Proof)> = Vec::new();
-        let rules = Policy::new(&facts, &units).rules(&self.names.blueprints[usize::from(key / 3)]);
+        let rules = DeletionPolicy::new(&facts, &units).rules(&self.names.blueprints[usize::from(key / 3)]);
         (!rules.account_relations.is_empty(), !rules.region_properties.is_empty())
     }
 

@@ -830,8 +830,8 @@ impl<'a> World<'a> {
         // Nothing records nor states where it was: what is not read cannot be told from what is gone.
         let record = if event { state.ledger[key] } else { state.view[key] };
         let stale = self.stale(state, key, record);
-        let told = is_known(record) || stale.account > 0 && stale.region > 0;
-        let account_told = |account: u8| {
+        let reported = is_known(record) || stale.account > 0 && stale.region > 0;
+        let account_reported = |account: u8| {
             is_known(record)
                 || stale.account > 0
                 || is_own(state.catalog[ACCOUNT_KEYS + usize::from(account)])
@@ -849,7 +849,7 @@ impl<'a> World<'a> {
             for account in (0..2).filter(|account| self.listed_by(state, resource) >> account & 1 == 1) {
                 let made = state.made_by(key, account);
                 if run.accounts >> account & 1 == 0 {
-                    if made && account_told(account) && !meant(account, account_scope(account)) {
+                    if made && account_reported(account) && !meant(account, account_scope(account)) {
                         return Some(format!(
                             "account {} left the list, which nobody confirmed",
                             name(account)
@@ -901,7 +901,7 @@ impl<'a> World<'a> {
                             region_scope(account, of.region)
                         };
                         let recorded = record & self.rules.producer_bit(resource, account) != 0;
-                        if told && (recorded || !is_known(record)) && !meant(account, scope) {
+                        if reported && (recorded || !is_known(record)) && !meant(account, scope) {
                             return Some(format!(
                                 "account {} still has it where nothing is read any more, which nobody confirmed",
                                 name(account)

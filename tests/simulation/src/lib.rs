@@ -46,15 +46,15 @@ pub struct Outcome {
     /// A digest of every request and answer.
     pub digest: String,
     /// All of them as text, where that was wanted.
-    pub told: Option<String>,
+    pub reported: Option<String>,
 }
 
 /// Runs a scenario, in a thread of its own.
-pub fn run(scenario: &Scenario, tells: bool) -> Outcome {
+pub fn run(scenario: &Scenario, traces: bool) -> Outcome {
     let scenario = scenario.clone();
     let thread = std::thread::spawn(move || {
         os::simulate(scenario.seed);
-        run_here(&scenario, tells)
+        run_here(&scenario, traces)
     });
     thread.join().unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -86,12 +86,12 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-fn run_here(scenario: &Scenario, tells: bool) -> Outcome {
+fn run_here(scenario: &Scenario, traces: bool) -> Outcome {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(log.clone())
         .with_ansi(false)
-        .with_max_level(if tells { tracing::Level::DEBUG } else { tracing::Level::INFO })
+        .with_max_level(if traces { tracing::Level::DEBUG } else { tracing::Level::INFO })
         .finish();
     let _logs = tracing::subscriber::set_default(subscriber);
     let shared_memory = Path::new("/dev/shm");
@@ -106,7 +106,7 @@ fn run_here(scenario: &Scenario, tells: bool) -> Outcome {
         ..StandInOptions::default()
     };
     let Ok(base) = url::Url::parse(&format!("https://{}", sim::PORT)) else { return Outcome::default() };
-    let stage = Stage::new(scenario, PortStandIn::unserved(options, base), tells);
+    let stage = Stage::new(scenario, PortStandIn::unserved(options, base), traces);
     stage.publish_mapping();
     let state = dir.path().join("state");
     for round in 0..scenario.rounds {
@@ -124,7 +124,7 @@ fn run_here(scenario: &Scenario, tells: bool) -> Outcome {
         violations: std::mem::take(&mut state.violations),
         counts: std::mem::take(&mut state.counts),
         digest: state.digest(),
-        told: state.told.take().map(|told| format!("{told}\n{log}")),
+        reported: state.reported.take().map(|reported| format!("{reported}\n{log}")),
     }
 }
 

@@ -99,12 +99,12 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => EPOCH.saturating_add_signed(AHEAD.get()),
         _ => MONOTONIC,
     };
-    let told = libc::timespec {
+    let reported = libc::timespec {
         tv_sec: (seconds + elapsed / SECOND).cast_signed(),
         tv_nsec: (elapsed % SECOND).cast_signed(),
     };
     // SAFETY: whoever calls gives a place for the time.
-    unsafe { time.write(told) };
+    unsafe { time.write(reported) };
     0
 }
 

@@ -11,11 +11,11 @@ use std::{
 
 use berth_aws::{AwsConfig, AwsSource, StaticKeys};
 use berth_core::{Catalog, Ledger, Problem, ProblemCode};
-use berth_http::Client;
+use berth_http::HttpClient;
 use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use berth_sync::{
-    AccountCache, Journal, Live, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
+    AccountCache, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
 };
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
@@ -53,10 +53,10 @@ type Seams = (Arc<AccountCache>, Arc<PortCatalog>, Arc<SimulatedMapper>);
 
 impl Stage {
     /// Sets the stage.
-    pub fn new(scenario: &Scenario, port: PortStandIn, tells: bool) -> Self {
+    pub fn new(scenario: &Scenario, port: PortStandIn, traces: bool) -> Self {
         let kinds: Value = serde_json::from_str(KINDS).unwrap_or_default();
         let stage = Self {
-            state: Arc::new(Mutex::new(State::new(scenario, tells))),
+            state: Arc::new(Mutex::new(State::new(scenario, traces))),
             port: Arc::new(port),
             scenario: scenario.clone(),
             blueprints: BTreeMap::new(),
@@ -368,7 +368,7 @@ impl Stage {
 
     /// A source, a catalog and a mapper, as one process has them.
     fn seams(&self, net: &Net) -> Result<Seams, Problem> {
-        let client = Client::carried_by(Arc::new(net.clone()));
+        let client = HttpClient::carried_by(Arc::new(net.clone()));
         let listed: Vec<String> = self
             .state()
             .world
@@ -410,14 +410,14 @@ impl Stage {
         } else {
             None
         };
-        let journal = Arc::<Journal>::default();
+        let write_arbiter = Arc::<WriteArbiter>::default();
         let stop = CancellationToken::new();
         let live = self.scenario.live.then(|| {
             let parts = LiveParts {
                 source: Arc::clone(&source),
                 mapper: mapper.clone(),
                 catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
-                journal: Arc::clone(&journal),
+                write_arbiter: Arc::clone(&write_arbiter),
                 ledger: ledger.clone(),
                 gate: None,
                 observer: Arc::new(NullObserver),
@@ -426,7 +426,7 @@ impl Stage {
             };
             Arc::new(parts.follow(LiveOptions::default()))
         });
-        let options = SyncOptions { ledger, journal, ..SyncOptions::default() };
+        let options = SyncOptions { ledger, write_arbiter, ..SyncOptions::default() };
         let catalog: Arc<dyn Catalog> = catalog;
         let run = berth_sync::run(source, mapper, catalog, Arc::new(NullObserver), options);
         let resync = async {
@@ -457,13 +457,13 @@ impl Stage {
             self.state().violation(format!("a resync has not ended after {LIMIT:?}"));
             return Err(SyncError::Config(Problem::new(ProblemCode::Other, "it has not ended")));
         };
-        let told = match &ended {
+        let reported = match &ended {
             Ok(report) => serde_json::to_string(report).unwrap_or_default(),
             Err(error) => format!("{error:?}"),
         };
         let mut state = self.state();
-        state.note(&told);
-        if told.contains(CANARY) {
+        state.note(&reported);
+        if reported.contains(CANARY) {
             state.violation("a secret is in the report".into());
         }
         drop(state);
@@ -494,7 +494,7 @@ impl Stage {
     }
 
     /// Lets things happen at their time.
-    async fn happen(&self, items: &[What], live: Option<&Live>) {
+    async fn happen(&self, items: &[What], live: Option<&LiveEvents>) {
         let begun = tokio::time::Instant::now();
         let until = |at: u64| tokio::time::sleep_until(begun + Duration::from_millis(at));
         let deliver = |at: u64, change: Option<Change>, key: Key, delivery: Delivery| async move {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::body::{Body, to_bytes};
-use berth_http::{Answer, Carrier, TransportCause, TransportError};
+use berth_http::{ResponseFuture, Carrier, TransportCause, TransportError};
 use bytes::Bytes;
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub struct State {
     pub account_restored: bool,
     trace: Sha256,
     /// The trace as text, where it is wanted.
-    pub told: Option<String>,
+    pub reported: Option<String>,
     draws: Draws,
 }
 
@@ -90,7 +90,7 @@ pub fn is_account((blueprint, _): &EntityKey) -> bool {
 
 impl State {
     /// The state at the beginning of a scenario.
-    pub fn new(scenario: &Scenario, tells: bool) -> Self {
+    pub fn new(scenario: &Scenario, traces: bool) -> Self {
         let mut world = World::new(scenario.accounts, scenario.regions);
         for (key, shared) in &scenario.resources {
             world.put(*key, *shared);
@@ -115,7 +115,7 @@ impl State {
             touched: BTreeSet::new(),
             account_restored: false,
             trace: Sha256::new(),
-            told: tells.then(String::new),
+            reported: traces.then(String::new),
             draws: Draws::new(!scenario.seed),
         }
     }
@@ -173,8 +173,8 @@ impl State {
     pub fn note(&mut self, what: &str) {
         self.trace.update(what.as_bytes());
         self.trace.update(b"\n");
-        if let Some(told) = &mut self.told {
-            let _ = writeln!(told, "{:>12.3} {what}", Duration::from_nanos(os::elapsed()).as_secs_f64());
+        if let Some(reported) = &mut self.reported {
+            let _ = writeln!(reported, "{:>12.3} {what}", Duration::from_nanos(os::elapsed()).as_secs_f64());
         }
     }
 
@@ -367,7 +367,7 @@ pub struct Net {
 }
 
 impl Carrier for Net {
-    fn carry(&self, request: reqwest::Request) -> Answer {
+    fn carry(&self, request: reqwest::Request) -> ResponseFuture {
         let net = self.clone();
         Box::pin(async move {
             let limit = request.timeout().copied().unwrap_or(Duration::from_mins(5));
@@ -439,7 +439,7 @@ impl Net {
         }
         let reaction =
             if is_port { self.react_as_port(plain).await } else { aws::react(&mut self.state(), &plain) };
-        let told = match &reaction {
+        let reported = match &reaction {
             Reaction::Answer(answer) | Reaction::Broken(answer) => {
                 let cut = if matches!(reaction, Reaction::Broken(_)) { " cut" } else { "" };
                 format!("{}{cut} {}", answer.status().as_u16(), String::from_utf8_lossy(answer.body()))
@@ -448,7 +448,7 @@ impl Net {
             Reaction::Fails(error) => format!("fails: {error:?}"),
         };
         let mut state = self.state();
-        state.note(&format!("{} {asked} -> {told}", os::elapsed()));
+        state.note(&format!("{} {asked} -> {reported}", os::elapsed()));
         reaction
     }
 
@@ -503,21 +503,21 @@ impl Net {
             return Reaction::Answer(self.ask_port(http::Request::from_parts(parts, body)).await);
         };
         let index = bulk["entities"].as_array().map_or(0, Vec::len);
-        let mut told = json!({"ok": false, "entities": [], "errors": []});
+        let mut reported = json!({"ok": false, "entities": [], "errors": []});
         if index > 0 {
             let answer = self.ask_port(http::Request::from_parts(parts, bulk.to_string().into())).await;
             if answer.status() != 207 {
                 return Reaction::Answer(answer);
             }
-            told = serde_json::from_slice(answer.body()).unwrap_or_default();
+            reported = serde_json::from_slice(answer.body()).unwrap_or_default();
         }
         let error = json!({"identifier": last["identifier"], "index": index, "statusCode": 500,
                            "error": "internal", "message": "an error occurred"});
-        if let Some(errors) = told["errors"].as_array_mut() {
+        if let Some(errors) = reported["errors"].as_array_mut() {
             errors.push(error);
         }
-        told["ok"] = json!(false);
-        let mut answer = http::Response::new(Bytes::from(told.to_string()));
+        reported["ok"] = json!(false);
+        let mut answer = http::Response::new(Bytes::from(reported.to_string()));
         *answer.status_mut() = http::StatusCode::MULTI_STATUS;
         Reaction::Answer(answer)
     }

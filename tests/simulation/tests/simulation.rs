@@ -137,7 +137,7 @@ fn progress(done: u64, cases: u64, begun: Instant, found: &Mutex<Found>) {
 fn one(scenario: &Scenario) -> ExitCode {
     let outcome = run(scenario, env::var_os("BERTH_SIMULATION_TRACE").is_some());
     println!("{scenario:#?}");
-    println!("{}", outcome.told.as_deref().unwrap_or_default());
+    println!("{}", outcome.reported.as_deref().unwrap_or_default());
     println!("{:#?}\n{:#?}\n{}", outcome.counts, outcome.violations, outcome.digest);
     if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -159,13 +159,13 @@ fn entity(kind: &Value) -> Vec<String> {
     }
     let blueprint = text(&mapping["blueprint"]).trim_matches('"');
     let definition = elements(&kind["blueprints"]).find(|known| text(&known["identifier"]) == blueprint);
-    let told = |relation: &String| {
+    let reported = |relation: &String| {
         let relation = definition.map_or(&Value::Null, |definition| &definition["relations"][relation]);
         let many = if relation["many"] == true { " (many)" } else { "" };
         format!("`{}`{many}", text(&relation["target"]))
     };
     let relations: Vec<String> =
-        members(&mapping["relations"]).map(|(name, _)| format!("`{name}` → {}", told(name))).collect();
+        members(&mapping["relations"]).map(|(name, _)| format!("`{name}` → {}", reported(name))).collect();
     let relations = if relations.is_empty() { "none".to_owned() } else { relations.join(", ") };
     let mut blocks = vec![format!(
         "**Entity.** Blueprint `{blueprint}`, identifier `{}`, title `{}`, relations: {relations}.",
@@ -264,7 +264,7 @@ fn events(kind: &Value) -> Option<String> {
             None => sources.push((source, names.collect())),
         }
     }
-    let told: Vec<String> = sources
+    let reported: Vec<String> = sources
         .into_iter()
         .map(|(source, mut names)| {
             names.sort();
@@ -275,7 +275,7 @@ fn events(kind: &Value) -> Option<String> {
     let reads: Vec<String> = event_steps(kind).map(|step| operation(&step)).collect();
     let reads =
         if reads.is_empty() { String::new() } else { format!(" Then Berth calls {}.", quoted(&reads)) };
-    (!told.is_empty()).then(|| format!("Live events: {}.{reads}", told.join("; ")))
+    (!reported.is_empty()).then(|| format!("Live events: {}.{reads}", reported.join("; ")))
 }
 
 /// The steps that events run with another operation than the plan.

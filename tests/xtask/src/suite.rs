@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_is_told_from_its_unit_tests() {
+    fn the_binary_is_distinguished_from_its_unit_tests() {
         let line = |kind: &str, test: bool, path: &str| {
             serde_json::json!({"reason": "compiler-artifact", "executable": path,
                 "target": {"name": "berth", "kind": [kind]}, "profile": {"test": test}})

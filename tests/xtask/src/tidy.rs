@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_told_with_their_line() {
+    fn texts_are_reported_with_their_line() {
         let said = |name: &str, text: &str| texts(name, text).len();
         let (later, debug) = (concat!("// TO", "DO later"), concat!("db", "g!(x);"));
         assert_eq!(texts("a.rs", &format!("fn a() {{}}\n{later}"))[0].split(": ").next(), Some("a.rs:2"));

@@ -23,7 +23,7 @@ pub(crate) fn encode(operation: &Operation, input: &Input<'_>, dialect: Dialect,
     request.set_content_type("application/x-www-form-urlencoded; charset=utf-8");
     let model = operation.service().model();
     let mut form =
-        Form { ec2: dialect == Dialect::Ec2, model, pairs: form_urlencoded::Serializer::new(String::new()) };
+        FormWriter { ec2: dialect == Dialect::Ec2, model, pairs: form_urlencoded::Serializer::new(String::new()) };
     form.pairs.append_pair("Action", operation.name());
     form.pairs.append_pair("Version", &form.model.api_version);
     if let Input::Structure(members) = input {
@@ -32,13 +32,13 @@ pub(crate) fn encode(operation: &Operation, input: &Input<'_>, dialect: Dialect,
     request.body = form.pairs.finish().into_bytes();
 }
 
-struct Form<'m> {
+struct FormWriter<'m> {
     model: &'m Model,
     ec2: bool,
     pairs: form_urlencoded::Serializer<'static, String>,
 }
 
-impl Form<'_> {
+impl FormWriter<'_> {
     fn members(&mut self, members: &[(&Member, Input<'_>)], prefix: &str) {
         for (member, value) in members {
             let mut name = self.name(&member.reference, &member.name);

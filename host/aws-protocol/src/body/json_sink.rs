@@ -180,7 +180,7 @@ pub(crate) struct OpenMembers {
 }
 
 /// The start of a complete value, which ends where the text ends.
-pub(crate) struct Written(usize);
+pub(crate) struct WrittenValue(usize);
 
 impl<'p> TextSink<'p> {
     /// `room` is the approximate size in bytes.
@@ -206,11 +206,11 @@ impl<'p> TextSink<'p> {
         _ = serde_json::to_writer(&mut self.json, value);
     }
 
-    fn done(&mut self, start: usize, depth: Option<usize>) -> Written {
+    fn done(&mut self, start: usize, depth: Option<usize>) -> WrittenValue {
         if depth == Some(self.path.len()) {
             self.items.push(start..self.json.len());
         }
-        Written(start)
+        WrittenValue(start)
     }
 
     /// Returns the length of the path's prefix that leads to a child.
@@ -219,7 +219,7 @@ impl<'p> TextSink<'p> {
         self.path.get(depth).filter(|segment| leads(segment)).map(|_| depth + 1)
     }
 
-    fn end(&mut self, members: &OpenMembers) -> Written {
+    fn end(&mut self, members: &OpenMembers) -> WrittenValue {
         if !members.in_order {
             self.rearrange(members);
         }
@@ -263,7 +263,7 @@ impl<'p> TextSink<'p> {
 }
 
 impl JsonSink for TextSink<'_> {
-    type Done = Written;
+    type Done = WrittenValue;
     type List = OpenList;
     type Members = OpenMembers;
 
@@ -271,13 +271,13 @@ impl JsonSink for TextSink<'_> {
         &mut self.log
     }
 
-    fn string(&mut self, text: Cow<'_, str>) -> Written {
+    fn string(&mut self, text: Cow<'_, str>) -> WrittenValue {
         let (start, depth) = (self.json.len(), self.next);
         self.write(&*text);
         self.done(start, depth)
     }
 
-    fn value(&mut self, value: Value) -> Written {
+    fn value(&mut self, value: Value) -> WrittenValue {
         match value {
             Value::Array(values) if self.next.is_some() => {
                 let mut list = self.list();
@@ -305,11 +305,11 @@ impl JsonSink for TextSink<'_> {
         }
     }
 
-    fn is_null(&self, done: &Written) -> bool {
+    fn is_null(&self, done: &WrittenValue) -> bool {
         self.json.get(done.0..) == Some(b"null")
     }
 
-    fn is_object(&self, done: &Written) -> bool {
+    fn is_object(&self, done: &WrittenValue) -> bool {
         self.json.get(done.0) == Some(&b'{')
     }
 
@@ -331,9 +331,9 @@ impl JsonSink for TextSink<'_> {
         list.count += 1;
     }
 
-    fn push(&mut self, _: &mut OpenList, _: Written) {}
+    fn push(&mut self, _: &mut OpenList, _: WrittenValue) {}
 
-    fn close_list(&mut self, list: OpenList) -> Written {
+    fn close_list(&mut self, list: OpenList) -> WrittenValue {
         self.json.push(b']');
         self.done(list.start, list.depth)
     }
@@ -359,13 +359,13 @@ impl JsonSink for TextSink<'_> {
         self.pieces.push(Piece { index, span: start..start });
     }
 
-    fn set(&mut self, _: &mut OpenMembers, _: usize, _: Written) {
+    fn set(&mut self, _: &mut OpenMembers, _: usize, _: WrittenValue) {
         if let Some(piece) = self.pieces.last_mut() {
             piece.span.end = self.json.len();
         }
     }
 
-    fn discard(&mut self, members: &mut OpenMembers, _: Written) {
+    fn discard(&mut self, members: &mut OpenMembers, _: WrittenValue) {
         let Some(piece) = self.pieces.pop() else { return };
         // Remove its comma, too.
         let comma = usize::from(self.pieces.len() > members.base);
@@ -389,11 +389,11 @@ impl JsonSink for TextSink<'_> {
         self.pieces.len() == members.base
     }
 
-    fn close(&mut self, members: OpenMembers, _: &Structure) -> Written {
+    fn close(&mut self, members: OpenMembers, _: &Structure) -> WrittenValue {
         self.end(&members)
     }
 
-    fn replace(&mut self, members: OpenMembers, value: Value) -> Written {
+    fn replace(&mut self, members: OpenMembers, value: Value) -> WrittenValue {
         self.take_back(members.start);
         self.pieces.truncate(members.base);
         self.next = members.depth;

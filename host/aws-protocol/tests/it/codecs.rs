@@ -2,7 +2,7 @@
 //! them. `tests/differential` compares every operation with botocore; this file has cases for readers, and
 //! cases where botocore cannot serve as a reference.
 
-use berth_aws_protocol::{DecodeError, Operation, Service, WireRequest};
+use berth_aws_protocol::{DecodeError, Operation, AwsService, WireRequest};
 use berth_core::Path;
 use http::HeaderMap;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 fn operation(name: &str) -> Operation {
     let (service, operation) = name.split_once('.').unwrap();
-    Service::load(service).unwrap().operation(operation).unwrap()
+    AwsService::load(service).unwrap().operation(operation).unwrap()
 }
 
 fn decode(name: &str, body: &str) -> Value {

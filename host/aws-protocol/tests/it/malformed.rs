@@ -1,6 +1,6 @@
 //! A malformed text, or a member that does not match the model, does not affect the rest.
 
-use berth_aws_protocol::{DecodeError, Operation, Repairs, Service};
+use berth_aws_protocol::{DecodeError, Operation, Repairs, AwsService};
 use berth_core::Path;
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 fn operation(name: &str) -> Operation {
     let (service, operation) = name.split_once('.').unwrap();
-    Service::load(service).unwrap().operation(operation).unwrap()
+    AwsService::load(service).unwrap().operation(operation).unwrap()
 }
 
 /// Returns the result of both ways of reading a response with a list.

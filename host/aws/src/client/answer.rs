@@ -13,13 +13,13 @@ use crate::errors::CallError;
 
 /// A response as received.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AwsResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl AwsResponse {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -30,13 +30,13 @@ impl Answer {
 }
 
 /// A response that several callers may share.
-pub(crate) type SharedAnswer = Result<Arc<Answer>, CallError>;
+pub(crate) type SharedAnswer = Result<Arc<AwsResponse>, CallError>;
 
 /// Decodes a response.
 ///
 /// # Errors
 /// [`CallError`] if the response is an error or cannot be read.
-pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, CallError> {
+pub(crate) fn decode(operation: &Operation, answer: &AwsResponse) -> Result<Value, CallError> {
     decode_list(operation, answer, &[])
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn decode(operation: &Operation, answer: &Answer) -> Result<Value, Ca
 /// The same as [`decode`].
 pub(crate) fn decode_list(
     operation: &Operation,
-    answer: &Answer,
+    answer: &AwsResponse,
     items: &[&Path],
 ) -> Result<Value, CallError> {
     accept(operation, answer)?;
@@ -59,7 +59,7 @@ pub(crate) fn decode_list(
 ///
 /// # Errors
 /// The same as [`decode`].
-pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) -> Result<Page, CallError> {
+pub(crate) fn decode_page(operation: &Operation, answer: &AwsResponse, items: &Path) -> Result<Page, CallError> {
     accept(operation, answer)?;
     let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
     repair_log::write(operation, page.repairs);
@@ -67,7 +67,7 @@ pub(crate) fn decode_page(operation: &Operation, answer: &Answer, items: &Path) 
 }
 
 /// Rejects a response that is an error.
-fn accept(operation: &Operation, answer: &Answer) -> Result<(), CallError> {
+fn accept(operation: &Operation, answer: &AwsResponse) -> Result<(), CallError> {
     if answer.is_success() {
         return Ok(());
     }

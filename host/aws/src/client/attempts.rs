@@ -5,25 +5,25 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use berth_aws_protocol::{Operation, Service, WireError, WireRequest};
+use berth_aws_protocol::{Operation, AwsService, WireError, WireRequest};
 use berth_core::Region;
 use berth_http::TransportError;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
-    Target,
-    answer::Answer,
-    endpoint::{Destination, Endpoints},
+    RegionalSession,
+    answer::AwsResponse,
+    endpoint::{RequestEndpoint, Endpoints},
     permits::Permits,
-    rate_limit::{RateLimiter, RateLimits, SentAt},
-    retry::{self, History, Policy, Refusal, SignAgain, Step},
+    rate_limit::{AwsRateLimiter, RateLimits, SentAt},
+    retry::{self, History, RetryRules, ErrorAnswer, SignAgain, RetryStep},
     s3_redirect::{self, BucketRegions},
-    transport::{Reply, Request, Sender, Signature, Transport},
+    transport::{AttemptReply, AwsRequest, Sender, Signature, Transport},
 };
 use crate::{
     AwsConfig, CallStats,
-    clock::{Clock, Skew},
+    clock::{AwsClock, Skew},
     errors::CallError,
     metrics::Counters,
 };
@@ -32,25 +32,25 @@ use crate::{
 pub(super) struct Attempts {
     transport: Transport,
     endpoints: Endpoints,
-    policy: Policy,
+    policy: RetryRules,
     rate_limits: RateLimits,
     permits: Permits,
     bucket_regions: BucketRegions,
-    clock: Clock,
+    clock: AwsClock,
     counters: Arc<Counters>,
 }
 
 impl Attempts {
     pub(super) fn new(
         config: &AwsConfig,
-        http: berth_http::Client,
-        clock: Clock,
+        http: berth_http::HttpClient,
+        clock: AwsClock,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             transport: Transport::new(config, http, clock.clone()),
             endpoints: Endpoints::new(config),
-            policy: Policy::new(config.retry),
+            policy: RetryRules::new(config.retry),
             rate_limits: RateLimits::default(),
             permits: Permits::new(config.concurrency),
             bucket_regions: BucketRegions::default(),
@@ -65,10 +65,10 @@ impl Attempts {
     /// [`CallError`] if there is no response, or the request could not be built.
     pub(super) async fn call(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<AwsResponse, CallError> {
         self.call_by(&self.transport, target, operation, input).await
     }
 
@@ -79,15 +79,15 @@ impl Attempts {
     pub(super) async fn call_by(
         &self,
         sender: &impl Sender,
-        target: &Target,
+        target: &RegionalSession,
         operation: &Operation,
         input: &Value,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<AwsResponse, CallError> {
         let answer = match Call::new(self, sender, target, operation, input) {
             Ok(call) => call.run().await,
             Err(error) => Err(error),
         };
-        if !answer.as_ref().is_ok_and(Answer::is_success) {
+        if !answer.as_ref().is_ok_and(AwsResponse::is_success) {
             self.count(operation, |calls| calls.errors += 1);
         }
         answer
@@ -100,10 +100,10 @@ impl Attempts {
     /// Returns the region of a bucket that is not in `asked`, and remembers it for later calls.
     async fn region_of_bucket(
         &self,
-        target: &Target,
+        target: &RegionalSession,
         bucket: &str,
         asked: &Region,
-        answer: &Answer,
+        answer: &AwsResponse,
         error: &WireError,
     ) -> Option<Region> {
         let other = |region: &Region| region != asked;
@@ -118,24 +118,24 @@ impl Attempts {
     }
 
     /// Locates a bucket with `HEAD`, whose response names the region even if access is denied.
-    async fn locate(&self, target: &Target, bucket: &str, asked: &Region) -> Option<Region> {
-        let operation = Service::load("s3").ok()?.operation("HeadBucket").ok()?;
+    async fn locate(&self, target: &RegionalSession, bucket: &str, asked: &Region) -> Option<Region> {
+        let operation = AwsService::load("s3").ok()?.operation("HeadBucket").ok()?;
         let wire = operation.encode(&json!({"Bucket": bucket})).ok()?;
         let destination = self.endpoints.resolve(&operation, &wire, asked).ok()?;
         let service_permits = self.permits.of_service("s3");
         let _permits = self.permits.acquire(&service_permits).await;
         self.count(&operation, |calls| calls.requests += 1);
         let (session, to) = (&*target.session, &destination);
-        let request = Request { session, operation: &operation, wire: &wire, to };
+        let request = AwsRequest { session, operation: &operation, wire: &wire, to };
         match self.transport.send(request).await {
-            Ok(Reply::Answer(answer, _)) => s3_redirect::region_of_header(&answer),
-            Ok(Reply::NoAnswer(_)) | Err(_) => None,
+            Ok(AttemptReply::Answer(answer, _)) => s3_redirect::region_of_header(&answer),
+            Ok(AttemptReply::NoAnswer(_)) | Err(_) => None,
         }
     }
 
     /// Returns what the official SDK needs to send like this client.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, std::time::Duration) {
+    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, AwsClock, std::time::Duration) {
         self.transport.sdk_parts()
     }
 }
@@ -144,14 +144,14 @@ impl Attempts {
 struct Call<'c, S> {
     attempts: &'c Attempts,
     sender: &'c S,
-    target: &'c Target,
+    target: &'c RegionalSession,
     operation: &'c Operation,
     wire: WireRequest,
     /// The bucket of the call, if any.
     bucket: Option<&'c str>,
     region: Region,
-    destination: Destination,
-    rate_limiter: Arc<RateLimiter>,
+    destination: RequestEndpoint,
+    rate_limiter: Arc<AwsRateLimiter>,
     service_permits: Arc<Semaphore>,
     history: History,
     /// The part of the retry budget that the retries used.
@@ -162,7 +162,7 @@ impl<'c, S: Sender> Call<'c, S> {
     fn new(
         attempts: &'c Attempts,
         sender: &'c S,
-        target: &'c Target,
+        target: &'c RegionalSession,
         operation: &'c Operation,
         input: &'c Value,
     ) -> Result<Self, CallError> {
@@ -188,15 +188,15 @@ impl<'c, S: Sender> Call<'c, S> {
     }
 
     /// Sends the request until its response is final.
-    async fn run(mut self) -> Result<Answer, CallError> {
+    async fn run(mut self) -> Result<AwsResponse, CallError> {
         loop {
             let (reply, sent_at) = self.attempt().await?;
             match reply {
-                Reply::Answer(answer, _) if answer.is_success() => {
+                AttemptReply::Answer(answer, _) if answer.is_success() => {
                     self.rate_limiter.succeeded(self.spent);
                     return Ok(answer);
                 }
-                Reply::Answer(answer, signature) => {
+                AttemptReply::Answer(answer, signature) => {
                     let error = self.operation.decode_error(answer.status, &answer.headers, &answer.body);
                     if !self.follow_bucket(&answer, &error).await?
                         && !self.try_again(&answer, &error, &signature, sent_at).await
@@ -204,13 +204,13 @@ impl<'c, S: Sender> Call<'c, S> {
                         return Ok(answer);
                     }
                 }
-                Reply::NoAnswer(error) => self.after_no_answer(error).await?,
+                AttemptReply::NoAnswer(error) => self.after_no_answer(error).await?,
             }
         }
     }
 
     /// Sends the request once.
-    async fn attempt(&mut self) -> Result<(Reply, SentAt), CallError> {
+    async fn attempt(&mut self) -> Result<(AttemptReply, SentAt), CallError> {
         let attempts = self.attempts;
         let waiting_since = Instant::now();
         let sent_at = self.rate_limiter.acquire().await;
@@ -223,14 +223,14 @@ impl<'c, S: Sender> Call<'c, S> {
         let _permits = attempts.permits.acquire(&self.service_permits).await;
         let reply = self
             .sender
-            .send(Request {
+            .send(AwsRequest {
                 session: &self.target.session,
                 operation: self.operation,
                 wire: &self.wire,
                 to: &self.destination,
             })
             .await?;
-        if let Reply::Answer(answer, _) = &reply {
+        if let AttemptReply::Answer(answer, _) = &reply {
             self.target.answered(answer.body.len());
         }
         Ok((reply, sent_at))
@@ -266,7 +266,7 @@ impl<'c, S: Sender> Call<'c, S> {
     ///
     /// # Errors
     /// [`CallError`] if that region has no endpoint.
-    async fn follow_bucket(&mut self, answer: &Answer, error: &WireError) -> Result<bool, CallError> {
+    async fn follow_bucket(&mut self, answer: &AwsResponse, error: &WireError) -> Result<bool, CallError> {
         let Some(bucket) = self.bucket else { return Ok(false) };
         let attempts = self.attempts;
         if !self.history.may_follow_bucket() || !s3_redirect::is_elsewhere(self.operation, answer, error) {
@@ -285,7 +285,7 @@ impl<'c, S: Sender> Call<'c, S> {
     /// Prepares the next attempt after an error response, and waits for it. Returns whether there is one.
     async fn try_again(
         &mut self,
-        answer: &Answer,
+        answer: &AwsResponse,
         error: &WireError,
         signature: &Signature,
         sent_at: SentAt,
@@ -293,7 +293,7 @@ impl<'c, S: Sender> Call<'c, S> {
         let policy = self.attempts.policy;
         let skew = signature.at.skew_shown_by(answer.header(http::header::DATE));
         let pause = retry::retry_after(answer, SystemTime::now()).map(|pause| policy.granted_pause(pause));
-        let refusal = Refusal {
+        let refusal = ErrorAnswer {
             status: answer.status,
             code: &error.code,
             message: &error.message,
@@ -301,24 +301,24 @@ impl<'c, S: Sender> Call<'c, S> {
             wrong_time: skew.is_some(),
         };
         let step = policy.after_refusal(&self.history, &refusal);
-        if let Step::GiveUp { throttled: true } | Step::Retry(retry::Backoff { throttled: true, .. }) = step {
+        if let RetryStep::GiveUp { throttled: true } | RetryStep::Retry(retry::Backoff { throttled: true, .. }) = step {
             self.attempts.count(self.operation, |calls| calls.throttled += 1);
             self.rate_limiter.throttled(sent_at, pause);
         }
         match step {
-            Step::Return => {
+            RetryStep::Return => {
                 self.rate_limiter.succeeded(self.spent);
                 false
             }
-            Step::GiveUp { .. } => false,
-            Step::SignAgain { because, longest_wait } => {
+            RetryStep::GiveUp { .. } => false,
+            RetryStep::SignAgain { because, longest_wait } => {
                 self.sign_again(because, signature, skew, &error.code);
                 if !longest_wait.is_zero() {
                     tokio::time::sleep(longest_wait.mul_f64(rand::random())).await;
                 }
                 true
             }
-            Step::Retry(backoff) => {
+            RetryStep::Retry(backoff) => {
                 if !self.rate_limiter.spend(backoff.cost) {
                     return false;
                 }

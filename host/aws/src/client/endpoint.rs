@@ -11,7 +11,7 @@ use crate::{AwsConfig, EndpointOverrides, errors::CallError};
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The endpoint for which a request is signed, and its full URL.
-pub(crate) struct Destination {
+pub(crate) struct RequestEndpoint {
     pub(crate) endpoint: Endpoint,
     pub(super) url: Url,
 }
@@ -39,7 +39,7 @@ impl Endpoints {
         operation: &Operation,
         wire: &WireRequest,
         region: &Region,
-    ) -> Result<Destination, CallError> {
+    ) -> Result<RequestEndpoint, CallError> {
         let service = operation.service();
         let resolved = operation.endpoint(region, self.options);
         let (endpoint, prefix) = match self.overrides.get(&[service.name()]) {
@@ -54,7 +54,7 @@ impl Endpoints {
             None => (resolved?, wire.host_prefix.as_deref()),
         };
         let url = url_of(&endpoint.url, prefix, wire)?;
-        Ok(Destination { endpoint, url })
+        Ok(RequestEndpoint { endpoint, url })
     }
 }
 

@@ -33,14 +33,14 @@ pub(super) struct RateLimits(Mutex<Limiters>);
 
 #[derive(Debug, Default)]
 struct Limiters {
-    limiters: HashMap<(AccountId, Region, Arc<str>), Arc<RateLimiter>>,
+    limiters: HashMap<(AccountId, Region, Arc<str>), Arc<AwsRateLimiter>>,
     /// The number from which unused ones are dropped.
     room: usize,
 }
 
 impl RateLimits {
     /// Returns the rate limiter of a service, in a region of an account.
-    pub(super) fn get(&self, account: &AccountId, region: &Region, service: &str) -> Arc<RateLimiter> {
+    pub(super) fn get(&self, account: &AccountId, region: &Region, service: &str) -> Arc<AwsRateLimiter> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Limiters { limiters, room } = &mut *state;
         if limiters.len() >= *room {
@@ -48,7 +48,7 @@ impl RateLimits {
             *room = (2 * limiters.len()).max(LEAST_ROOM);
         }
         let key = (account.clone(), region.clone(), service.into());
-        limiters.entry(key).or_insert_with(|| Arc::new(RateLimiter::new())).clone()
+        limiters.entry(key).or_insert_with(|| Arc::new(AwsRateLimiter::new())).clone()
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) struct SentAt(f64);
 
 /// The rate limit of one service, in one region of one account.
 #[derive(Debug)]
-pub(super) struct RateLimiter {
+pub(super) struct AwsRateLimiter {
     start: Instant,
     state: Mutex<State>,
 }
@@ -79,7 +79,7 @@ struct State {
     budget: u32,
 }
 
-impl RateLimiter {
+impl AwsRateLimiter {
     pub(super) fn new() -> Self {
         let state = State {
             rate: None,
@@ -219,7 +219,7 @@ mod tests {
     /// Sends as fast as the rate limiter allows for `seconds` to a service that throttles above `limit`
     /// requests per second. Returns (answered, throttled) per second over the last half.
     fn drive(limit: f64, seconds: f64) -> (f64, f64) {
-        let limiter = RateLimiter::new();
+        let limiter = AwsRateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
         let (mut now, mut service_tokens, mut answered, mut throttled) = (0.0_f64, limit, 0.0, 0.0);
         while now < seconds {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn requests_do_not_wait_before_the_first_throttling() {
-        let limiter = RateLimiter::new();
+        let limiter = AwsRateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
         for _ in 0..1000 {
             assert_eq!(state.reserve(0.0), Duration::ZERO);
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_throttled_burst_reduces_the_rate_once() {
-        let limiter = RateLimiter::new();
+        let limiter = AwsRateLimiter::new();
         let mut state = limiter.state.lock().unwrap();
         for _ in 0..100 {
             state.reserve(0.1);
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_budget_runs_out_and_recovers() {
-        let limiter = RateLimiter::new();
+        let limiter = AwsRateLimiter::new();
         let spent = (0..1000).filter(|_| limiter.spend(5)).count();
         assert_eq!(spent, 100);
         limiter.succeeded(5);
@@ -284,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_that_a_service_requests_is_granted() {
-        let limiter = RateLimiter::new();
+        let limiter = AwsRateLimiter::new();
         let sent_at = limiter.acquire().await;
         limiter.throttled(sent_at, Some(Duration::from_millis(80)));
         let before = Instant::now();

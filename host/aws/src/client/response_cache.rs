@@ -137,11 +137,11 @@ mod tests {
     use http::HeaderMap;
     use serde_json::json;
 
-    use super::{super::answer::Answer, *};
+    use super::{super::answer::AwsResponse, *};
     use crate::errors::CallError;
 
-    fn answer(size: usize) -> Arc<Answer> {
-        Arc::new(Answer { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() })
+    fn answer(size: usize) -> Arc<AwsResponse> {
+        Arc::new(AwsResponse { status: 200, headers: HeaderMap::new(), body: vec![0; size].into() })
     }
 
     async fn ask(

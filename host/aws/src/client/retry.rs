@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use super::answer::Answer;
+use super::answer::AwsResponse;
 use crate::{
     Retry,
     errors::{is_expired, is_skewed, is_throttling, is_transient, refuses_credentials},
@@ -54,7 +54,7 @@ impl History {
 
 /// An error response.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Refusal<'a> {
+pub(super) struct ErrorAnswer<'a> {
     pub(super) status: u16,
     pub(super) code: &'a str,
     pub(super) message: &'a str,
@@ -66,7 +66,7 @@ pub(super) struct Refusal<'a> {
 
 /// The next step of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum RetryStep {
     /// Return the response: it is final, and says nothing about the load of the service.
     Return,
     /// Give up: the service throttles or fails, and this was the last attempt.
@@ -111,9 +111,9 @@ impl Backoff {
 
 /// Decides about retries, according to the settings.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Policy(Retry);
+pub(super) struct RetryRules(Retry);
 
-impl Policy {
+impl RetryRules {
     pub(super) fn new(settings: Retry) -> Self {
         Self(settings)
     }
@@ -135,22 +135,22 @@ impl Policy {
     }
 
     /// Returns the step after an error response.
-    pub(super) fn after_refusal(&self, history: &History, refusal: &Refusal<'_>) -> Step {
+    pub(super) fn after_refusal(&self, history: &History, refusal: &ErrorAnswer<'_>) -> RetryStep {
         if let Some(because) = sign_again(history, refusal) {
             // AWS may need a moment to accept credentials that it rejected.
             let waits = history.invalidations > 0 || because == SignAgain::Refused;
             let longest_wait = if waits { self.longest_wait(history, self.0.base) } else { Duration::ZERO };
-            return Step::SignAgain { because, longest_wait };
+            return RetryStep::SignAgain { because, longest_wait };
         }
         let throttled = is_throttling(refusal.status, refusal.code);
         if !throttled && !is_transient(refusal.status, refusal.code) {
-            return Step::Return;
+            return RetryStep::Return;
         }
         if self.is_last(history) {
-            return Step::GiveUp { throttled };
+            return RetryStep::GiveUp { throttled };
         }
         let scale = if throttled { self.0.base * THROTTLED_SCALE } else { self.0.base };
-        Step::Retry(Backoff {
+        RetryStep::Retry(Backoff {
             longest: self.longest_wait(history, scale),
             pause: refusal.pause.unwrap_or_default(),
             // A service that throttles is healthy, and the rate limiter handles it; the budget is for
@@ -171,8 +171,8 @@ impl Policy {
 }
 
 /// Returns why a rejected request should be signed again, if it should.
-fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
-    let Refusal { code, message, wrong_time, .. } = *refusal;
+fn sign_again(history: &History, refusal: &ErrorAnswer<'_>) -> Option<SignAgain> {
+    let ErrorAnswer { code, message, wrong_time, .. } = *refusal;
     if wrong_time && is_skewed(code, message) && history.clock_corrections < CLOCK_CORRECTIONS {
         Some(SignAgain::WrongTime)
     } else if is_expired(code, message) && history.renewals < RENEWALS {
@@ -186,7 +186,7 @@ fn sign_again(history: &History, refusal: &Refusal<'_>) -> Option<SignAgain> {
 
 /// Returns the pause that a service requests: `Retry-After` in seconds or as a date, or AWS's own
 /// `x-amz-retry-after` in milliseconds.
-pub(super) fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(answer: &AwsResponse, now: SystemTime) -> Option<Duration> {
     let text = |name| answer.header(name).map(str::trim);
     if let Some(millis) = text("x-amz-retry-after").and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(millis));
@@ -207,8 +207,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn policy() -> Policy {
-        Policy::new(Retry {
+    fn policy() -> RetryRules {
+        RetryRules::new(Retry {
             attempts: 4,
             base: 200 * MS,
             cap: Duration::from_secs(1),
@@ -225,12 +225,12 @@ mod tests {
         Backoff { longest: longest * MS, pause: pause * MS, cost, throttled }
     }
 
-    fn retry(longest: u32, pause: u32, cost: u32, throttled: bool) -> Step {
-        Step::Retry(backoff(longest, pause, cost, throttled))
+    fn retry(longest: u32, pause: u32, cost: u32, throttled: bool) -> RetryStep {
+        RetryStep::Retry(backoff(longest, pause, cost, throttled))
     }
 
-    fn sign_again(because: SignAgain, longest_wait: u32) -> Step {
-        Step::SignAgain { because, longest_wait: longest_wait * MS }
+    fn sign_again(because: SignAgain, longest_wait: u32) -> RetryStep {
+        RetryStep::SignAgain { because, longest_wait: longest_wait * MS }
     }
 
     #[test]
@@ -241,38 +241,38 @@ mod tests {
         let refused = sign_again(SignAgain::Refused, 200);
         let table = [
             // Errors about the request are final.
-            (attempt(1), 404, "ResourceNotFoundException", false, Step::Return),
-            (attempt(1), 403, "AccessDenied", false, Step::Return),
-            (attempt(9), 400, "ValidationException", false, Step::Return),
+            (attempt(1), 404, "ResourceNotFoundException", false, RetryStep::Return),
+            (attempt(1), 403, "AccessDenied", false, RetryStep::Return),
+            (attempt(9), 400, "ValidationException", false, RetryStep::Return),
             // Errors about the load or the health of the service.
             (attempt(1), 400, "Throttling", false, retry(600, 0, 0, true)),
             (attempt(2), 429, "429", false, retry(1000, 0, 0, true)),
-            (attempt(4), 400, "ThrottlingException", false, Step::GiveUp { throttled: true }),
+            (attempt(4), 400, "ThrottlingException", false, RetryStep::GiveUp { throttled: true }),
             (attempt(1), 503, "503", false, retry(200, 0, 5, false)),
             (attempt(2), 500, "InternalFailure", false, retry(400, 0, 5, false)),
             (attempt(3), 500, "InternalFailure", false, retry(800, 0, 5, false)),
-            (attempt(4), 500, "InternalFailure", false, Step::GiveUp { throttled: false }),
+            (attempt(4), 500, "InternalFailure", false, RetryStep::GiveUp { throttled: false }),
             // Errors about the time in the signature, if the date of the response confirms it.
             (attempt(1), 403, "AccessDenied", true, sign_again(SignAgain::WrongTime, 0)),
             (attempt(4), 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 0)),
-            (attempt(1), 403, "RequestTimeTooSkewed", false, Step::Return),
-            (corrected_thrice, 403, "RequestTimeTooSkewed", true, Step::Return),
+            (attempt(1), 403, "RequestTimeTooSkewed", false, RetryStep::Return),
+            (corrected_thrice, 403, "RequestTimeTooSkewed", true, RetryStep::Return),
             (invalidated, 403, "RequestTimeTooSkewed", true, sign_again(SignAgain::WrongTime, 400)),
             // Errors about the session.
             (attempt(1), 400, "ExpiredToken", false, sign_again(SignAgain::Expired, 0)),
             (attempt(9), 400, "ExpiredTokenException", false, sign_again(SignAgain::Expired, 0)),
             (attempt(1), 403, "RequestExpired", true, sign_again(SignAgain::WrongTime, 0)),
             (corrected_thrice, 403, "RequestExpired", true, sign_again(SignAgain::Expired, 0)),
-            (renewed_twice, 400, "ExpiredToken", false, Step::Return),
+            (renewed_twice, 400, "ExpiredToken", false, RetryStep::Return),
             // Errors about the credentials.
             (attempt(1), 403, "InvalidClientTokenId", false, refused),
             (attempt(1), 403, "SignatureDoesNotMatch", false, refused),
             (attempt(1), 403, "SignatureDoesNotMatch", true, sign_again(SignAgain::WrongTime, 0)),
-            (invalidated, 403, "InvalidClientTokenId", false, Step::Return),
+            (invalidated, 403, "InvalidClientTokenId", false, RetryStep::Return),
             (invalidated, 400, "ExpiredToken", false, sign_again(SignAgain::Expired, 400)),
         ];
         for (history, status, code, wrong_time, step) in table {
-            let refusal = Refusal { status, code, wrong_time, ..Refusal::default() };
+            let refusal = ErrorAnswer { status, code, wrong_time, ..ErrorAnswer::default() };
             assert_eq!(policy().after_refusal(&history, &refusal), step, "{history:?} {status} {code}");
         }
     }
@@ -292,9 +292,9 @@ mod tests {
     #[test]
     fn each_reason_to_sign_again_is_counted_separately() {
         let mut history = attempt(1);
-        let refusal = Refusal { status: 403, code: "RequestExpired", wrong_time: true, ..Refusal::default() };
+        let refusal = ErrorAnswer { status: 403, code: "RequestExpired", wrong_time: true, ..ErrorAnswer::default() };
         let mut reasons = Vec::new();
-        while let Step::SignAgain { because, .. } = policy().after_refusal(&history, &refusal) {
+        while let RetryStep::SignAgain { because, .. } = policy().after_refusal(&history, &refusal) {
             history.signed_again(because);
             reasons.push(because);
         }
@@ -308,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_random_and_at_least_the_pause() {
-        let refusal = Refusal { status: 503, code: "503", pause: Some(150 * MS), ..Refusal::default() };
-        let Step::Retry(backoff) = policy().after_refusal(&attempt(2), &refusal) else {
+        let refusal = ErrorAnswer { status: 503, code: "503", pause: Some(150 * MS), ..ErrorAnswer::default() };
+        let RetryStep::Retry(backoff) = policy().after_refusal(&attempt(2), &refusal) else {
             panic!("an error of the service is tried again");
         };
         for (random, wait) in [(0.0, 150), (0.25, 150), (0.5, 200), (1.0, 400)] {
@@ -334,7 +334,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-            let answer = Answer { status: 503, headers, body: bytes::Bytes::new() };
+            let answer = AwsResponse { status: 503, headers, body: bytes::Bytes::new() };
             assert_eq!(retry_after(&answer, now), pause.map(Duration::from_millis), "{name}: {value}");
         }
     }

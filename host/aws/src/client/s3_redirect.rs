@@ -10,7 +10,7 @@ use berth_aws_protocol::{Operation, WireError};
 use berth_core::Region;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::AwsResponse;
 
 /// The known regions of buckets.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) fn bucket_of<'i>(service: &str, input: &'i Value) -> Option<&'i str> 
 }
 
 /// Returns whether S3 reports that the bucket is in another region.
-pub(super) fn is_elsewhere(operation: &Operation, answer: &Answer, error: &WireError) -> bool {
+pub(super) fn is_elsewhere(operation: &Operation, answer: &AwsResponse, error: &WireError) -> bool {
     let is_head = operation.model().method == http::Method::HEAD;
     matches!(answer.status, 301 | 302 | 307 | 308)
         || ["PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"]
@@ -43,12 +43,12 @@ pub(super) fn is_elsewhere(operation: &Operation, answer: &Answer, error: &WireE
 }
 
 /// Returns the region that a response names, in a header or in its error.
-pub(super) fn named_region(answer: &Answer, error: &WireError) -> Option<Region> {
+pub(super) fn named_region(answer: &AwsResponse, error: &WireError) -> Option<Region> {
     region_of_header(answer).or_else(|| region_of_error(error))
 }
 
 /// Returns the region that the header of a response names.
-pub(super) fn region_of_header(answer: &Answer) -> Option<Region> {
+pub(super) fn region_of_header(answer: &AwsResponse) -> Option<Region> {
     Region::new(answer.header("x-amz-bucket-region")?).ok()
 }
 

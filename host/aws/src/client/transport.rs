@@ -7,18 +7,18 @@ use berth_http::{BodyError, TransportError, read_body};
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::{answer::Answer, endpoint::Destination, sign::sign_request};
+use super::{answer::AwsResponse, endpoint::RequestEndpoint, sign::sign_request};
 use crate::{
     AwsConfig,
-    clock::{Clock, Stamp},
-    credentials::{Issued, Session},
+    clock::{AwsClock, SigningTime},
+    credentials::{Issued, AccountSession},
     errors::CallError,
 };
 
 /// Signs requests and sends them.
 pub(super) struct Transport {
-    http: berth_http::Client,
-    clock: Clock,
+    http: berth_http::HttpClient,
+    clock: AwsClock,
     timeout: Duration,
     max_response_bytes: usize,
 }
@@ -26,17 +26,17 @@ pub(super) struct Transport {
 /// The credentials and the time with which a request was signed.
 pub(crate) struct Signature {
     pub(crate) credentials: Arc<Issued>,
-    pub(crate) at: Stamp,
+    pub(crate) at: SigningTime,
 }
 
 /// The result of one attempt.
-pub(crate) enum Reply {
-    Answer(Answer, Signature),
+pub(crate) enum AttemptReply {
+    Answer(AwsResponse, Signature),
     NoAnswer(TransportError),
 }
 
 impl Transport {
-    pub(super) fn new(config: &AwsConfig, http: berth_http::Client, clock: Clock) -> Self {
+    pub(super) fn new(config: &AwsConfig, http: berth_http::HttpClient, clock: AwsClock) -> Self {
         Self {
             http,
             clock,
@@ -48,7 +48,7 @@ impl Transport {
     /// Returns what the official SDK needs to send like this transport: connections, clock, limit of one
     /// attempt.
     #[cfg(feature = "aws-sdk-ec2")]
-    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, Clock, Duration) {
+    pub(super) fn sdk_parts(&self) -> (crate::sdk_transport::SdkTransport, AwsClock, Duration) {
         let transport = crate::sdk_transport::SdkTransport::new(self.http.clone());
         (transport, self.clock.clone(), self.timeout)
     }
@@ -56,11 +56,11 @@ impl Transport {
 
 /// A request, and its destination.
 #[derive(Clone, Copy)]
-pub(crate) struct Request<'r> {
-    pub(crate) session: &'r Session,
+pub(crate) struct AwsRequest<'r> {
+    pub(crate) session: &'r AccountSession,
     pub(super) operation: &'r Operation,
     pub(super) wire: &'r WireRequest,
-    pub(crate) to: &'r Destination,
+    pub(crate) to: &'r RequestEndpoint,
 }
 
 /// Signs a request and sends it once. The [attempts](super::attempts) apply limits and retries.
@@ -69,12 +69,12 @@ pub(crate) trait Sender: Sync {
     ///
     /// # Errors
     /// [`CallError`] if the request cannot be signed, or its response is too large.
-    fn send(&self, request: Request<'_>) -> impl Future<Output = Result<Reply, CallError>> + Send;
+    fn send(&self, request: AwsRequest<'_>) -> impl Future<Output = Result<AttemptReply, CallError>> + Send;
 }
 
 impl Sender for Transport {
-    async fn send(&self, request: Request<'_>) -> Result<Reply, CallError> {
-        let Request { session, operation, wire, to } = request;
+    async fn send(&self, request: AwsRequest<'_>) -> Result<AttemptReply, CallError> {
+        let AwsRequest { session, operation, wire, to } = request;
         let credentials =
             session.credentials().await.map_err(|problem| CallError::Credentials(Arc::new(problem)))?;
         let mut request = http::Request::builder().method(wire.method.clone()).uri(to.url.as_str()).body(());
@@ -94,15 +94,15 @@ impl Sender for Transport {
         *request.timeout_mut() = Some(self.timeout);
         let response = match self.http.execute(request).await {
             Ok(response) => response,
-            Err(error) => return Ok(Reply::NoAnswer(error)),
+            Err(error) => return Ok(AttemptReply::NoAnswer(error)),
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = read_body(response, self.max_response_bytes).await;
-        match body.map(|body| Answer { status, headers, body }) {
+        match body.map(|body| AwsResponse { status, headers, body }) {
             // This status comes from a proxy, not from AWS.
-            Ok(Answer { status: 407, .. }) => Ok(Reply::NoAnswer(TransportError::proxy_login())),
-            Ok(answer) => Ok(Reply::Answer(answer, Signature { credentials, at })),
-            Err(BodyError::Silent(error)) => Ok(Reply::NoAnswer(TransportError::new(error))),
+            Ok(AwsResponse { status: 407, .. }) => Ok(AttemptReply::NoAnswer(TransportError::proxy_login())),
+            Ok(answer) => Ok(AttemptReply::Answer(answer, Signature { credentials, at })),
+            Err(BodyError::Silent(error)) => Ok(AttemptReply::NoAnswer(TransportError::new(error))),
             Err(BodyError::TooLarge) => Err(CallError::TooLarge { limit: self.max_response_bytes }),
         }
     }

@@ -9,13 +9,13 @@ use aws_credential_types::{
 use berth_core::error_chain;
 
 use super::source::{CredentialSource, IssueError};
-use crate::{clock::Clock, sdk_transport::SdkTransport};
+use crate::{clock::AwsClock, sdk_transport::SdkTransport};
 
 /// The SDK's own chain: environment, profile, web identity, container (ECS, EKS pod identity), instance
 /// profile. Built for each refresh, since it reads files only once.
 pub(super) struct Ambient {
     pub(super) transport: SdkTransport,
-    pub(super) clock: Clock,
+    pub(super) clock: AwsClock,
     pub(super) region: &'static str,
 }
 

@@ -9,7 +9,7 @@ use berth_core::RoleArn;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    session::Session,
+    session::AccountSession,
     source::{CredentialSource, IssueError},
     sts::{Sts, check_account, credentials},
 };
@@ -17,7 +17,7 @@ use super::{
 /// The session that signs the request to assume a role.
 #[derive(Clone)]
 pub(super) struct Signer {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<AccountSession>,
     /// Its role; `None` for the base identity.
     pub(super) role: Option<RoleArn>,
 }

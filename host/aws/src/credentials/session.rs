@@ -11,7 +11,7 @@ use berth_core::{Problem, ProblemCode};
 use tokio::sync::Mutex;
 
 use super::source::{CredentialSource, IssueError};
-use crate::{clock::Clock, errors::AWS};
+use crate::{clock::AwsClock, errors::AWS};
 
 /// How long credentials are used that look expired on arrival: as long as no response has corrected the
 /// clock, their expiry is not reliable. AWS's shortest sessions last fifteen minutes.
@@ -71,9 +71,9 @@ impl Issued {
 
 /// Credentials that are renewed before they expire or when AWS rejects them. Only one caller renews at a
 /// time; all waiting callers get the same result.
-pub(crate) struct Session {
+pub(crate) struct AccountSession {
     source: Box<dyn CredentialSource>,
-    clock: Clock,
+    clock: AwsClock,
     current: RwLock<Option<Arc<Issued>>>,
     renewing: Mutex<()>,
     history: StdMutex<History>,
@@ -90,14 +90,14 @@ struct History {
     accepted: Option<Instant>,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for AccountSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Session")
     }
 }
 
-impl Session {
-    pub(super) fn new(clock: Clock, source: impl CredentialSource + 'static) -> Self {
+impl AccountSession {
+    pub(super) fn new(clock: AwsClock, source: impl CredentialSource + 'static) -> Self {
         Self {
             source: Box::new(source),
             clock,
@@ -231,10 +231,10 @@ mod tests {
         }
     }
 
-    fn session(life: i64, fails: bool) -> (Session, Arc<AtomicUsize>) {
+    fn session(life: i64, fails: bool) -> (AccountSession, Arc<AtomicUsize>) {
         let issued = Arc::new(AtomicUsize::new(0));
         let source = Counting { issued: issued.clone(), life, fails };
-        (Session::new(Clock::default(), source), issued)
+        (AccountSession::new(AwsClock::default(), source), issued)
     }
 
     #[tokio::test]

@@ -18,10 +18,10 @@ use aws_sdk_sts::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use berth_core::{ErrorClass, Partition, RoleArn, main_region};
 
-use super::{session::Session, source::IssueError};
+use super::{session::AccountSession, source::IssueError};
 use crate::{
     AwsConfig,
-    clock::Clock,
+    clock::AwsClock,
     errors::{is_expired, is_skewed, refuses_credentials},
     sdk_transport::SdkTransport,
 };
@@ -37,7 +37,7 @@ const RENEWALS: u32 = 2;
 /// STS, in the main region of the partition.
 pub(super) struct Sts {
     transport: SdkTransport,
-    pub(super) clock: Clock,
+    pub(super) clock: AwsClock,
     region: &'static str,
     endpoint: Option<String>,
     fips: bool,
@@ -60,7 +60,7 @@ impl Sts {
         config: &AwsConfig,
         partition: Partition,
         transport: SdkTransport,
-        clock: Clock,
+        clock: AwsClock,
     ) -> Self {
         Self {
             transport,
@@ -100,7 +100,7 @@ impl Sts {
             .timeout_config(TimeoutConfig::builder().read_timeout(self.timeout).build())
             // This protection gives up after five seconds without a response, whatever the time limit is.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // `Session` caches the credentials and handles their expiry.
+            // `AccountSession` caches the credentials and handles their expiry.
             .identity_cache(IdentityCache::no_cache());
         match &self.endpoint {
             // An override is used unchanged, independent of the type of AWS's endpoint.
@@ -113,7 +113,7 @@ impl Sts {
     /// renews the session if STS rejects it; each a limited number of times.
     pub(super) async fn ask<T, E, F>(
         &self,
-        signer: Option<&Session>,
+        signer: Option<&AccountSession>,
         send: impl Fn(aws_sdk_sts::config::Builder) -> F + Send + Sync,
     ) -> Result<T, IssueError>
     where

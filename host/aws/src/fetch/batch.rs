@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{
     item::Item,
     plan::{ErrorAction, ReadyStep},
-    reader::{Bindings, Reader, render},
-    resource::{Resource, Stop},
+    reader::{Bindings, UnitReader, render},
+    resource::{Resource, RegionStop},
     step_result::{FullAnswer, StepResult, listed},
 };
 use crate::errors::CallError;
@@ -21,7 +21,7 @@ use crate::errors::CallError;
 /// The remedy if a batch does not report what happened to a resource.
 const ASKED_AGAIN: &str = "its entity is kept unchanged; the next resync retries the call";
 
-impl Reader {
+impl UnitReader {
     /// Requests many items at once. If the service rejects the request, one item may be the cause: the
     /// batch is halved until that item is alone. Once every item of a batch was rejected individually, the
     /// next batches are not halved.
@@ -30,7 +30,7 @@ impl Reader {
         ready: &ReadyStep,
         positions: Vec<usize>,
         resources: &[Resource],
-    ) -> Result<Vec<(usize, StepResult)>, Stop> {
+    ) -> Result<Vec<(usize, StepResult)>, RegionStop> {
         let is_many = positions.len() > 1;
         let outcomes = self.part(ready, positions, resources).await?;
         let is_refused =
@@ -55,7 +55,7 @@ impl Reader {
         ready: &'a ReadyStep,
         positions: Vec<usize>,
         resources: &'a [Resource],
-    ) -> BoxFuture<'a, Result<Vec<(usize, StepResult)>, Stop>> {
+    ) -> BoxFuture<'a, Result<Vec<(usize, StepResult)>, RegionStop>> {
         async move {
             let Some(first) = positions.first().map(|at| &resources[*at]) else { return Ok(Vec::new()) };
             let items =

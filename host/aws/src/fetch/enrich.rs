@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{
     plan::{List, ReadyStep},
-    reader::Reader,
-    resource::{Chunk, Resource, Stop},
+    reader::UnitReader,
+    resource::{Chunk, Resource, RegionStop},
     step_result::{StepResult, kept},
 };
 
@@ -19,9 +19,9 @@ struct Job<'a> {
     positions: Vec<usize>,
 }
 
-impl Reader {
+impl UnitReader {
     /// Runs the enrichments of a list's items, stage by stage.
-    pub(super) async fn enrich(&self, list: &List, mut chunk: Chunk) -> Result<Chunk, Stop> {
+    pub(super) async fn enrich(&self, list: &List, mut chunk: Chunk) -> Result<Chunk, RegionStop> {
         for stage in &list.stages {
             let resources = &chunk.resources;
             // Boxed, because the compiler cannot prove that a closure's future outlives its borrow.
@@ -43,7 +43,7 @@ impl Reader {
         &self,
         job: Job<'a>,
         resources: &[Resource],
-    ) -> Result<(&'a ReadyStep, Vec<(usize, StepResult)>), Stop> {
+    ) -> Result<(&'a ReadyStep, Vec<(usize, StepResult)>), RegionStop> {
         let outcomes = match job.ready.step.batch {
             Some(_) => self.batch(job.ready, job.positions, resources).await?,
             None => self.each(job.ready, job.positions, resources).await?,
@@ -85,7 +85,7 @@ impl Reader {
         ready: &ReadyStep,
         positions: Vec<usize>,
         resources: &[Resource],
-    ) -> Result<Vec<(usize, StepResult)>, Stop> {
+    ) -> Result<Vec<(usize, StepResult)>, RegionStop> {
         let mut outcomes = Vec::with_capacity(positions.len());
         for at in positions {
             let outcome = match self.request(ready, Some(&resources[at])) {
@@ -101,7 +101,7 @@ impl Reader {
     }
 }
 
-impl Reader {
+impl UnitReader {
     /// Applies the outcomes of a stage: stores results in `steps`, moves failures aside, and drops items.
     fn apply(&self, chunk: Chunk, outcomes: Vec<(&ReadyStep, Vec<(usize, StepResult)>)>) -> Chunk {
         let Chunk { resources, mut failures } = chunk;

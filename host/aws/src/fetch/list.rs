@@ -14,17 +14,17 @@ use super::{
     budget::MemoryPermit,
     item::Item,
     plan::{ErrorAction, Plan, ReadyStep, is_refusal},
-    reader::Reader,
-    resource::{Chunk, Listed, Resource, Stop},
+    reader::UnitReader,
+    resource::{Chunk, Listed, Resource, RegionStop},
 };
 use crate::{
-    client::{Target, decode, decode_page},
+    client::{RegionalSession, decode, decode_page},
     errors::{CallError, PLAN_AT_FAULT},
 };
 
 /// The remaining pages of one list.
 struct ListCursor {
-    reader: Arc<Reader>,
+    reader: Arc<UnitReader>,
     level: usize,
     parent: Option<Arc<Resource>>,
     /// The items that the listed items descend from.
@@ -59,9 +59,9 @@ enum AfterError {
     GiveUp { problem: Problem, refused: bool },
 }
 
-impl Reader {
+impl UnitReader {
     /// Streams the items of a list step, with the items of the steps above it as parents.
-    pub(super) fn list(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
+    pub(super) fn list(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, RegionStop>> {
         let Some(above) = level.checked_sub(1) else {
             return self.pages(0, None);
         };
@@ -83,7 +83,7 @@ impl Reader {
     }
 
     /// Streams the items of a list step that are parents, with their own enrichments.
-    fn list_enriched(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, Stop>> {
+    fn list_enriched(self: Arc<Self>, level: usize) -> BoxStream<'static, Result<Listed, RegionStop>> {
         let listed = self.clone().list(level);
         if self.plan.lists[level].stages.is_empty() {
             return listed;
@@ -112,7 +112,7 @@ impl Reader {
         self: Arc<Self>,
         level: usize,
         parent: Option<Arc<Resource>>,
-    ) -> BoxStream<'static, Result<Listed, Stop>> {
+    ) -> BoxStream<'static, Result<Listed, RegionStop>> {
         let descent = parents_of_children(&self.plan, level, parent.as_deref());
         let pages = self.client.pages();
         let start = ListCursor { reader: self, level, parent, descent, next: Next::First, pages };
@@ -123,7 +123,7 @@ impl Reader {
     async fn page_of(
         &self,
         ready: &ReadyStep,
-        target: &Target,
+        target: &RegionalSession,
         mut input: Value,
         pages: &mut PageCursor,
     ) -> Result<ListPage, CallError> {
@@ -171,7 +171,7 @@ impl Reader {
 
 impl ListCursor {
     /// Reads the next page.
-    async fn advance(mut self) -> Result<Option<(Listed, Self)>, Stop> {
+    async fn advance(mut self) -> Result<Option<(Listed, Self)>, RegionStop> {
         let reader = self.reader.clone();
         let ready = &reader.plan.lists[self.level].step;
         let first = matches!(self.next, Next::First);
@@ -206,14 +206,14 @@ impl ListCursor {
     /// Decides according to the plan how to handle a page that could not be read.
     ///
     /// # Errors
-    /// [`Stop`] if the unit ends here.
+    /// [`RegionStop`] if the unit ends here.
     fn after_error(
         &self,
         ready: &ReadyStep,
         region: &Region,
         error: &CallError,
         first: bool,
-    ) -> Result<AfterError, Stop> {
+    ) -> Result<AfterError, RegionStop> {
         let (reader, is_root) = (&self.reader, self.parent.is_none());
         let problem = || reader.problem(ready, region, error);
         Ok(match ready.error_action(error) {
@@ -224,7 +224,7 @@ impl ListCursor {
             ErrorAction::Absent | ErrorAction::Drop => {
                 if reader.scope == Scope::Organization && is_root && error.class() == ErrorClass::Denied {
                     let error = FetchError::Skipped(problem());
-                    return Err(Stop { error, elsewhere: true, empty: true });
+                    return Err(RegionStop { error, elsewhere: true, empty: true });
                 }
                 AfterError::Nothing
             }
@@ -234,7 +234,7 @@ impl ListCursor {
             }
             ErrorAction::SkipUnit => {
                 let elsewhere = first && is_root && is_refusal(error);
-                return Err(Stop { error: FetchError::Skipped(problem()), elsewhere, empty: false });
+                return Err(RegionStop { error: FetchError::Skipped(problem()), elsewhere, empty: false });
             }
             // The manifest check rejects a list that is taken for unread: an unknown list is not an empty
             // one.
@@ -245,7 +245,7 @@ impl ListCursor {
     }
 
     /// Ends the list: the root list fails the unit; a list of children fails its parent.
-    fn give_up(mut self, problem: Problem, refused: bool) -> Result<Option<(Listed, Self)>, Stop> {
+    fn give_up(mut self, problem: Problem, refused: bool) -> Result<Option<(Listed, Self)>, RegionStop> {
         let Some(parent) = &self.parent else { return Err(FetchError::Failed(problem).into()) };
         self.reader.progress.failed(&problem, refused);
         let failure = ItemFailure { resource: parent.item.label(), problem };

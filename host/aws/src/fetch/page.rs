@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use berth_core::{FetchError, ItemFailure, Problem, ProblemCode, RawPage, Reservation, Scope, UnreadStep};
 
 use super::{
-    reader::Reader,
+    reader::UnitReader,
     resource::{Chunk, Resource},
 };
 
-impl Reader {
+impl UnitReader {
     /// Builds the pages of a batch: one for all resources with the same unread steps.
     pub(super) fn pages_of(&self, chunk: Chunk) -> Result<Vec<RawPage>, FetchError> {
         let Chunk { resources, mut failures } = chunk;

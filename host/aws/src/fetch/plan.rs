@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_protocol::{Operation, Service};
+use berth_aws_protocol::{Operation, AwsService};
 use berth_core::{
     BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, KindReads, Path, Problem,
     ProblemCode, Step, Template, Unmatched,
@@ -125,7 +125,7 @@ impl ReadyStep {
         sensitive_reads::check_read(&step.service, &step.operation, granted).map_err(|problem| {
             FetchError::Skipped(problem.map_message(|message| named(message.to_owned())))
         })?;
-        let operation = Service::load(&step.service)
+        let operation = AwsService::load(&step.service)
             .and_then(|service| service.operation(&step.operation))
             .map_err(|error| wrong(error.to_string()))?;
         let template = |member: &str, text: &str| {

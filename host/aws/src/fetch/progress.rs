@@ -14,11 +14,11 @@ pub(super) struct Progress {
     read: AtomicUsize,
     /// Resources that failed for a reason other than denied access.
     failed: AtomicUsize,
-    refused: Mutex<Refused>,
+    refused: Mutex<RefusedSteps>,
 }
 
 #[derive(Debug, Default)]
-struct Refused {
+struct RefusedSteps {
     count: usize,
     first: Option<Problem>,
 }

@@ -20,15 +20,15 @@ use super::{
 };
 use crate::{
     Concurrency,
-    client::{Client, SharedAnswer, Target, UnitCache},
-    credentials::Session,
+    client::{AwsClient, SharedAnswer, RegionalSession, UnitCache},
+    credentials::AccountSession,
     errors::{CallError, PLAN_AT_FAULT},
 };
 
 /// Reads one unit in one region.
-pub(super) struct Reader {
-    pub(super) client: Arc<Client>,
-    pub(super) target: Target,
+pub(super) struct UnitReader {
+    pub(super) client: Arc<AwsClient>,
+    pub(super) target: RegionalSession,
     pub(super) plan: Arc<Plan>,
     pub(super) scope: Scope,
     account: Value,
@@ -51,7 +51,7 @@ pub(super) struct Reader {
 
 /// The values of the placeholders in a step's input.
 pub(super) struct Bindings<'a> {
-    pub(super) reader: &'a Reader,
+    pub(super) reader: &'a UnitReader,
     pub(super) item: Option<&'a Item>,
     pub(super) items: Option<&'a Value>,
     pub(super) parents: Option<&'a Value>,
@@ -76,10 +76,10 @@ impl TemplateScope for Bindings<'_> {
     }
 }
 
-impl Reader {
+impl UnitReader {
     pub(super) fn new(
         fetch: &Fetch,
-        through: &(AccountId, Arc<Session>),
+        through: &(AccountId, Arc<AccountSession>),
         region: Region,
         plan: Arc<Plan>,
     ) -> Self {
@@ -96,7 +96,7 @@ impl Reader {
             one: fetch.request.one.clone(),
             // A resource that an event names may have changed since an earlier response.
             fresh: fetch.request.fresh || fetch.request.one.is_some(),
-            target: Target {
+            target: RegionalSession {
                 account: reading,
                 region,
                 session,
@@ -113,7 +113,7 @@ impl Reader {
 
     /// Returns the response to a call. It may come from the cache, unless the request wants fresh
     /// responses.
-    pub(super) async fn answer(&self, target: &Target, ready: &ReadyStep, input: &Value) -> SharedAnswer {
+    pub(super) async fn answer(&self, target: &RegionalSession, ready: &ReadyStep, input: &Value) -> SharedAnswer {
         if self.fresh {
             return self.client.fresh_answer(target, &ready.operation, input).await;
         }
@@ -135,12 +135,12 @@ impl Reader {
         &self,
         ready: &ReadyStep,
         item: Option<&Resource>,
-    ) -> Result<(Target, Value), Problem> {
+    ) -> Result<(RegionalSession, Value), Problem> {
         let bindings = self.bindings_of(item);
         Ok((self.target_of(ready, &bindings)?, render(ready, &bindings)))
     }
 
-    pub(super) fn target_of(&self, ready: &ReadyStep, bindings: &Bindings<'_>) -> Result<Target, Problem> {
+    pub(super) fn target_of(&self, ready: &ReadyStep, bindings: &Bindings<'_>) -> Result<RegionalSession, Problem> {
         let region = match ready.region.as_ref().and_then(|region| region.render(bindings)) {
             Some(Value::String(text)) if !text.is_empty() => Region::new(&text).map_err(|error| {
                 Problem::new(ProblemCode::PluginPlan, format!("step `{}`, `region`: {error}", ready.step.id))
@@ -148,7 +148,7 @@ impl Reader {
             })?,
             _ => return Ok(self.target.clone()),
         };
-        Ok(Target { region, ..self.target.clone() })
+        Ok(RegionalSession { region, ..self.target.clone() })
     }
 
     /// Returns the problem of a failed call of a step, with its remedy.

@@ -13,7 +13,7 @@ use super::{budget::MemoryPermit, item::Item};
 
 /// Why reading a region stopped.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct RegionStop {
     pub(super) error: FetchError,
     /// Whether another region or account may be tried: nothing was read yet, and access is denied here.
     pub(super) elsewhere: bool,
@@ -21,7 +21,7 @@ pub(super) struct Stop {
     pub(super) empty: bool,
 }
 
-impl From<FetchError> for Stop {
+impl From<FetchError> for RegionStop {
     fn from(error: FetchError) -> Self {
         Self { error, elsewhere: false, empty: false }
     }
@@ -70,11 +70,11 @@ pub(super) struct Chunk {
 
 /// Splits a list into batches of `size`, independent of the size of AWS's pages.
 pub(super) fn chunked(
-    listed: BoxStream<'static, Result<Listed, Stop>>,
+    listed: BoxStream<'static, Result<Listed, RegionStop>>,
     size: usize,
-) -> impl Stream<Item = Result<Chunk, Stop>> {
+) -> impl Stream<Item = Result<Chunk, RegionStop>> {
     struct State {
-        listed: Option<BoxStream<'static, Result<Listed, Stop>>>,
+        listed: Option<BoxStream<'static, Result<Listed, RegionStop>>>,
         resources: VecDeque<Resource>,
         failures: Vec<ItemFailure>,
     }

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     plan::{ErrorAction, ReadyStep, is_refusal},
-    reader::Reader,
-    resource::Stop,
+    reader::UnitReader,
+    resource::RegionStop,
 };
 use crate::{
-    client::{Target, decode_list},
+    client::{RegionalSession, decode_list},
     errors::CallError,
     policy,
 };
@@ -41,14 +41,14 @@ pub(super) struct FullAnswer {
     pub(super) failures: Vec<Value>,
 }
 
-impl Reader {
+impl UnitReader {
     /// Returns the result for each item of a call that failed.
     pub(super) fn result_of_error(
         &self,
         ready: &ReadyStep,
         region: &Region,
         error: &CallError,
-    ) -> Result<StepResult, Stop> {
+    ) -> Result<StepResult, RegionStop> {
         Ok(match ready.error_action(error) {
             ErrorAction::Absent => StepResult::Absent,
             ErrorAction::Drop => StepResult::Drop,
@@ -81,7 +81,7 @@ impl Reader {
     pub(super) async fn full_answer(
         &self,
         ready: &ReadyStep,
-        target: &Target,
+        target: &RegionalSession,
         mut input: Value,
     ) -> Result<FullAnswer, CallError> {
         let mut whole: Option<FullAnswer> = None;

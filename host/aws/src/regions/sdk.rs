@@ -18,7 +18,7 @@ use aws_sdk_ec2::{
     types::Filter,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use berth_aws_protocol::{DecodeError, Operation, Service};
+use berth_aws_protocol::{DecodeError, Operation, AwsService};
 use berth_core::{Path, Region, error_chain};
 use berth_http::TransportError;
 use bytes::Bytes;
@@ -26,8 +26,8 @@ use serde_json::json;
 
 use super::{ENABLED, named};
 use crate::{
-    client::{Answer, Client, Reply, Request, Sender, Signature, Target, decode},
-    clock::Clock,
+    client::{AwsResponse, AwsClient, AttemptReply, AwsRequest, Sender, Signature, RegionalSession, decode},
+    clock::AwsClock,
     errors::CallError,
     sdk_transport::SdkTransport,
 };
@@ -35,8 +35,8 @@ use crate::{
 /// Without `AllRegions`, EC2 omits regions that are not opted in.
 ///
 /// The SDK accepts a truncated response, so the models check first whether it is complete.
-pub(super) async fn by_ec2(client: &Arc<Client>, target: &Target) -> Result<BTreeSet<Region>, CallError> {
-    let operation = Service::load("ec2")?.operation("DescribeRegions")?;
+pub(super) async fn by_ec2(client: &Arc<AwsClient>, target: &RegionalSession) -> Result<BTreeSet<Region>, CallError> {
+    let operation = AwsService::load("ec2")?.operation("DescribeRegions")?;
     let (transport, clock, timeout) = client.sdk_parts();
     let sdk = Sdk { transport, clock, timeout, output: Mutex::default() };
     let answer = client.call_by(&sdk, target, &operation, &json!({})).await?;
@@ -56,7 +56,7 @@ fn unreadable(operation: &Operation, reason: String) -> CallError {
 
 struct Sdk {
     transport: SdkTransport,
-    clock: Clock,
+    clock: AwsClock,
     /// The time limit of one attempt.
     timeout: Duration,
     /// The response as read by the SDK, or why it cannot read it.
@@ -64,7 +64,7 @@ struct Sdk {
 }
 
 impl Sender for Sdk {
-    async fn send(&self, request: Request<'_>) -> Result<Reply, CallError> {
+    async fn send(&self, request: AwsRequest<'_>) -> Result<AttemptReply, CallError> {
         let issued = request.session.credentials().await;
         let credentials = issued.map_err(|problem| CallError::Credentials(Arc::new(problem)))?;
         let answer = Kept::default();
@@ -93,7 +93,7 @@ impl Sender for Sdk {
         if let Some(answer) = taken(&answer.0) {
             let output = output.map_err(|error| error_chain(&error));
             *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
-            return Ok(Reply::Answer(answer, Signature { credentials, at }));
+            return Ok(AttemptReply::Answer(answer, Signature { credentials, at }));
         }
         match output {
             Ok(_) => Err(unanswered(&"the SDK stored no response")),
@@ -103,9 +103,9 @@ impl Sender for Sdk {
 }
 
 /// Returns why there is no response, or why the request could not be built.
-fn no_answer(error: &SdkError<DescribeRegionsError, HttpResponse>) -> Result<Reply, CallError> {
+fn no_answer(error: &SdkError<DescribeRegionsError, HttpResponse>) -> Result<AttemptReply, CallError> {
     match TransportError::find(error) {
-        Some(silence) => Ok(Reply::NoAnswer(silence)),
+        Some(silence) => Ok(AttemptReply::NoAnswer(silence)),
         None => Err(unanswered(&error_chain(error))),
     }
 }
@@ -120,7 +120,7 @@ fn taken<T>(kept: &Mutex<Option<T>>) -> Option<T> {
 
 /// The response as received.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Option<Answer>>>);
+struct Kept(Arc<Mutex<Option<AwsResponse>>>);
 
 impl Intercept for Kept {
     fn name(&self) -> &'static str {
@@ -139,7 +139,7 @@ impl Intercept for Kept {
             headers.append(name.parse::<http::HeaderName>()?, value.parse()?);
         }
         let body = Bytes::copy_from_slice(response.body().bytes().unwrap_or_default());
-        let answer = Answer { status: response.status().as_u16(), headers, body };
+        let answer = AwsResponse { status: response.status().as_u16(), headers, body };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         Ok(())
     }

@@ -11,8 +11,8 @@ use berth_sync::{ChangeKind, PlanFile};
 use indicatif::MultiProgress;
 
 use super::{
-    host::{Changes, Host, HostMemory, HostOptions, assemble, refused, with_host},
-    sync::{Ended, Job, Watch, begin_failed, write_plan, written},
+    host::{AllowedChanges, Host, HostMemory, HostOptions, assemble, refused, with_host},
+    sync::{FinishedResync, ResyncJob, Watch, begin_failed, write_plan, written},
 };
 use crate::{
     args::{AdoptArgs, ApplyArgs, Global, RunArgs},
@@ -43,7 +43,7 @@ pub(super) fn apply(
         confirmed: plan.confirmed_removals.iter().cloned().collect(),
     };
     let file = args.file.display().to_string();
-    let decide = |planned: Ended| match plan.approve(&planned.plan()) {
+    let decide = |planned: FinishedResync| match plan.approve(&planned.plan()) {
         Ok(approved) => Ok((Arc::new(approved), plan.clone())),
         Err(differences) => {
             err(&summary::differences(&file, &differences));
@@ -63,7 +63,7 @@ pub(super) fn adopt(
 ) -> Exit {
     let adoption = Adoption::From(args.from.clone());
     let work = Work { run: &args.run, adoption, confirmed: Vec::new() };
-    let decide = |mut planned: Ended| {
+    let decide = |mut planned: FinishedResync| {
         // An adoption deletes nothing: deletions are left to resyncs and their limits.
         let owned = planned.report.deletion.owned;
         planned.report.deletion = Deletion { owned, ..Deletion::default() };
@@ -151,12 +151,12 @@ impl Work<'_> {
         environment: &Environment,
         bars: &MultiProgress,
         logs: Option<LogShipping>,
-        decide: impl FnOnce(Ended) -> Result<(Arc<Approved>, PlanFile), Exit>,
+        decide: impl FnOnce(FinishedResync) -> Result<(Arc<Approved>, PlanFile), Exit>,
     ) -> Exit {
-        let job = Job { run: self.run, removal: None, recording: None };
+        let job = ResyncJob { run: self.run, removal: None, recording: None };
         let watch = Watch::new(global, self.run, bars);
         let options = |watch: &Watch, approved| HostOptions {
-            changes: Changes {
+            changes: AllowedChanges {
                 confirmed: self.confirmed.clone(),
                 adoption: Some(self.adoption.clone()),
                 approved,
@@ -172,7 +172,7 @@ impl Work<'_> {
             let memory = HostMemory::of(&host);
             // Clears the progress bars before anything is printed.
             drop(host);
-            let (approved, plan) = decide(Ended { report, page, deletion })?;
+            let (approved, plan) = decide(FinishedResync { report, page, deletion })?;
 
             let settings = Settings::load(global, environment).map_err(|issues| {
                 err(&summary::issues(&issues));
@@ -193,7 +193,7 @@ impl Work<'_> {
             }
             let page = watch.page(applied.as_ref().ok());
             let report = applied.map_err(|error| begin_failed(&error))?;
-            Ok::<_, Exit>((Ended { report, page, deletion: made.deletion }, plan))
+            Ok::<_, Exit>((FinishedResync { report, page, deletion: made.deletion }, plan))
         });
         match result {
             Ok((Ok((mut ended, plan)), notes)) => {
@@ -403,7 +403,7 @@ mod tests {
     fn what_is_no_plan_is_named_with_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("plan.json");
-        for (text, told) in [
+        for (text, expected) in [
             ("", "plan.json"),
             (
                 r#"{"format": 1, "catalog": "a", "changes": [{"entity": 3}], "deletions": []}"#,
@@ -413,7 +413,7 @@ mod tests {
         ] {
             std::fs::write(&file, text).unwrap();
             let problem = read(&file).unwrap_err();
-            assert!(problem.message.contains(told) && problem.remedy.is_some(), "{problem:?}");
+            assert!(problem.message.contains(expected) && problem.remedy.is_some(), "{problem:?}");
         }
         let problem = read(&dir.path().join("nothing.json")).unwrap_err();
         assert!(problem.message.contains("nothing.json"), "{problem:?}");

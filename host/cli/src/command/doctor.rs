@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use berth_embed::{Check, Finding, Problem};
-use berth_engine::IsolationWalls;
+use berth_engine::ProcessLockdown;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use super::host::{HostOptions, with_host};
 use crate::{
     args::Global,
     exit::Exit,
-    output::{Said, hang, safe},
+    output::{CommandOutput, hang, safe},
     settings::Environment,
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
         Ok((checks, _)) => checks,
         Err(exit) => return exit,
     };
-    let said = if as_json { Said::from(json!({ "checks": checks })) } else { safe(&render(&checks)).into() };
+    let said = if as_json { CommandOutput::from(json!({ "checks": checks })) } else { safe(&render(&checks)).into() };
     said.print();
     match checks.iter().filter(|check| check.is_good()).count() {
         good if good == checks.len() => Exit::Done,
@@ -36,8 +36,8 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
 }
 
 /// Describes how plugin processes are isolated. Whether they are isolated at all was decided at the start.
-fn isolation(walls: IsolationWalls) -> Check {
-    let found = if walls.landlock {
+fn isolation(lockdown: ProcessLockdown) -> Check {
+    let found = if lockdown.landlock {
         "separate processes, confined by a seccomp filter and Landlock"
     } else {
         "separate processes, confined by a seccomp filter; this kernel has no Landlock"

@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_aws::policy;
 use berth_embed::{
-    Access, Approved, AwsConfig, BuildError, Journal, Ledger, Mapper, NullObserver, Observer, Problem,
+    Access, Approved, AwsConfig, BuildError, WriteArbiter, Ledger, Mapper, NullObserver, Observer, Problem,
     ProblemCode, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
     core::{Adoption, RemovedScope},
 };
@@ -18,9 +18,9 @@ use crate::{
     args::Global,
     exit::Exit,
     output::err,
-    settings::{DeletionSettings, Environment, Settings, State, StateDir},
+    settings::{DeletionSettings, Environment, Settings, StateSettings, StateDir},
     summary, telemetry,
-    trust::Trust,
+    trust::PluginTrust,
 };
 
 /// How long a stopped command may take to end. Kubernetes kills a container 30 s after SIGTERM.
@@ -41,7 +41,7 @@ pub(crate) struct HostOptions {
     /// The queue of log lines for Port, if the log is shipped there.
     pub(crate) logs: Option<LogShipping>,
     /// What the host may change.
-    pub(crate) changes: Changes,
+    pub(crate) changes: AllowedChanges,
 }
 
 /// Where a host keeps its ledger.
@@ -62,14 +62,14 @@ pub(crate) enum HostMemory {
         /// The ledger, if the host has one.
         ledger: Option<Arc<dyn Ledger>>,
         /// What resyncs and live events know of each other's writes.
-        journal: Arc<Journal>,
+        write_arbiter: Arc<WriteArbiter>,
     },
 }
 
 impl HostMemory {
     /// Returns the memory of a host that another one replaces.
     pub(crate) fn of(host: &SyncHost) -> Self {
-        Self::Of { ledger: host.ledger(), journal: host.journal() }
+        Self::Of { ledger: host.ledger(), write_arbiter: host.write_arbiter() }
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) enum HostSource {
 
 /// What a command may change, in addition to the settings.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
+pub(crate) struct AllowedChanges {
     /// Additional confirmed removals.
     pub(crate) confirmed: Vec<RemovedScope>,
     /// Which entities of other owners the command may take over; it replaces the setting.
@@ -106,7 +106,7 @@ impl Default for HostOptions {
             reads: HostSource::Aws,
             engine: None,
             logs: None,
-            changes: Changes::default(),
+            changes: AllowedChanges::default(),
         }
     }
 }
@@ -199,7 +199,7 @@ pub(crate) fn assemble(
         Some(engine) => engine,
         None => load(settings.trust, settings.engine)?,
     };
-    let aws = narrowed(settings.aws, settings.narrow_sessions, &engine)?;
+    let aws = scope_down_sessions(settings.aws, settings.narrow_sessions, &engine)?;
     let mut deletion = settings.deletion;
     deletion.removal.confirmed.extend(changes.confirmed);
     deletion.adoption = changes.adoption.unwrap_or(deletion.adoption);
@@ -238,7 +238,7 @@ pub(crate) fn assemble(
 }
 
 /// Loads the plugins.
-fn load(trust: Trust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
+fn load(trust: PluginTrust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
     let config = trust.applied_to(config).map_err(cannot_be_put_together)?;
     let engine = Engine::new(config);
     Ok(Arc::new(
@@ -247,7 +247,7 @@ fn load(trust: Trust, config: EngineConfig) -> Result<Arc<Engine>, StartError> {
 }
 
 /// Restricts sessions to what the loaded plugins read, if `narrow_sessions` is on.
-fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConfig, StartError> {
+fn scope_down_sessions(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConfig, StartError> {
     if narrow {
         let kinds = engine.kinds();
         let policy = policy::session_policy(kinds.values().map(|entry| entry.manifest.as_ref()));
@@ -268,14 +268,14 @@ fn narrowed(mut aws: AwsConfig, narrow: bool, engine: &Engine) -> Result<AwsConf
 fn remember(
     builder: SyncHostBuilder,
     memory: HostMemory,
-    state: &State,
+    state: &StateSettings,
     options: &mut SyncOptions,
     notes: &mut Vec<String>,
 ) -> SyncHostBuilder {
     let (access, given) = match memory {
         HostMemory::None => return builder,
-        HostMemory::Of { ledger, journal } => {
-            (options.ledger, options.journal) = (ledger, journal);
+        HostMemory::Of { ledger, write_arbiter } => {
+            (options.ledger, options.write_arbiter) = (ledger, write_arbiter);
             return builder;
         }
         HostMemory::Directory { access, given } => (access, given),

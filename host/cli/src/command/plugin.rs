@@ -34,22 +34,22 @@ use crate::{
 use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
-    output::{Said, err, hang, safe},
-    settings::{Environment, FoundPlugins, GrantedReads, Issue, Plugins, Source},
+    output::{CommandOutput, err, hang, safe},
+    settings::{Environment, FoundPlugins, GrantedReads, Issue, PluginSettings, SettingsInputs},
     summary,
-    trust::{Demand, Trust},
+    trust::{TrustLevel, PluginTrust},
 };
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
     match command {
-        PluginCommand::New(args) => told("cannot create the plugin", begin(args)),
+        PluginCommand::New(args) => finish("cannot create the plugin", begin(args)),
         PluginCommand::Build { dir, json } => {
-            told("cannot build the plugin", build::build(dir).map(|built| (built.told(*json), Exit::Done)))
+            finish("cannot build the plugin", build::build(dir).map(|built| (built.output(*json), Exit::Done)))
         }
         PluginCommand::Check { plugin, json } => {
-            let settings = Source::read(global, environment).section();
-            with(settings, |(Plugins { engine: config, trust }, GrantedReads(granted))| {
+            let settings = SettingsInputs::read(global, environment).section();
+            with(settings, |(PluginSettings { engine: config, trust }, GrantedReads(granted))| {
                 let config = trust.applied_to(config)?;
                 let (_, info, _folder) = test::engine(config, &component(plugin)?)?;
                 Ok(check(&info, &granted, *json))
@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             })
         }
         PluginCommand::Run { plugin, replay, to, port } => {
-            let source = Source::read(global, environment);
+            let source = SettingsInputs::read(global, environment);
             let settings = if *port {
                 source.section().map(|(sources, destination)| (sources, Some(destination)))
             } else {
@@ -123,7 +123,7 @@ fn run_tests(
     file: Option<&Path>,
     bless: bool,
     as_json: bool,
-) -> Result<(Said, Exit), Problem> {
+) -> Result<(CommandOutput, Exit), Problem> {
     let file = file.map_or_else(|| component(dir), |file| Ok(file.to_owned()))?;
     let (engine, info, folder) = test::engine(config.clone(), &file)?;
     let other = test::other_engine(config, &info, folder.path())?;
@@ -131,7 +131,7 @@ fn run_tests(
         tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
     let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, bless))?;
     let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
-    Ok((if as_json { outcome.json().into() } else { Said::from(outcome.text) }, exit))
+    Ok((if as_json { outcome.json().into() } else { CommandOutput::from(outcome.text) }, exit))
 }
 
 /// Runs a plugin without any others.
@@ -154,7 +154,7 @@ fn run_alone(plugin: &Path, run: run::Run<'_>) -> Exit {
 fn add_from(
     registry: &Registry,
     config: &EngineConfig,
-    trust: &Trust,
+    trust: &PluginTrust,
     to: Option<&Path>,
     yes: bool,
 ) -> Result<(String, Exit), Problem> {
@@ -168,58 +168,58 @@ fn add_from(
     approve::add(config, trust, &approve::Add { plugin: &file, to: Some(to), yes })
 }
 
-fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(Said, Exit), Problem> {
+fn compile(config: &EngineConfig, into: &Path, as_json: bool) -> Result<(CommandOutput, Exit), Problem> {
     let count = Engine::precompile(config, into)
         .map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
     let said = if as_json {
-        Said::from(json!({"compiled": count, "into": into}))
+        CommandOutput::from(json!({"compiled": count, "into": into}))
     } else {
-        Said::from(format!("compiled {count} plugins into {}", into.display()))
+        CommandOutput::from(format!("compiled {count} plugins into {}", into.display()))
     };
     Ok((said, Exit::Done))
 }
 
 /// Runs an action with the engine's settings, and prints its result.
-fn with_engine<S: Into<Said>>(
+fn with_engine<S: Into<CommandOutput>>(
     global: &Global,
     environment: &Environment,
-    work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
+    work: impl FnOnce(EngineConfig, PluginTrust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    let settings = Source::read(global, environment).section();
-    with(settings, |Plugins { engine, trust }| work(engine, trust))
+    let settings = SettingsInputs::read(global, environment).section();
+    with(settings, |PluginSettings { engine, trust }| work(engine, trust))
 }
 
 /// Does the same, and requires a plugin directory.
-fn with_plugins<S: Into<Said>>(
+fn with_plugins<S: Into<CommandOutput>>(
     global: &Global,
     environment: &Environment,
-    work: impl FnOnce(EngineConfig, Trust) -> Result<(S, Exit), Problem>,
+    work: impl FnOnce(EngineConfig, PluginTrust) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    let settings = Source::read(global, environment).section();
-    with(settings, |FoundPlugins(Plugins { engine, trust })| work(engine, trust))
+    let settings = SettingsInputs::read(global, environment).section();
+    with(settings, |FoundPlugins(PluginSettings { engine, trust })| work(engine, trust))
 }
 
 /// Does the same with an OCI reference.
 #[cfg(feature = "oci")]
-fn with_registry<S: Into<Said>>(
+fn with_registry<S: Into<CommandOutput>>(
     global: &Global,
     environment: &Environment,
     reference: &str,
     args: &RegistryArgs,
-    work: impl FnOnce(EngineConfig, Trust, &Registry) -> Result<(S, Exit), Problem>,
+    work: impl FnOnce(EngineConfig, PluginTrust, &Registry) -> Result<(S, Exit), Problem>,
 ) -> Exit {
-    let settings = Source::read(global, environment).section();
-    with(settings, |(Plugins { engine, trust }, ThirdParty(http))| {
+    let settings = SettingsInputs::read(global, environment).section();
+    with(settings, |(PluginSettings { engine, trust }, ThirdParty(http))| {
         work(engine, trust, &Registry::new(reference, args, environment, http)?)
     })
 }
 
-fn with<T, S: Into<Said>>(
+fn with<T, S: Into<CommandOutput>>(
     settings: Result<T, Vec<Issue>>,
     work: impl FnOnce(T) -> Result<(S, Exit), Problem>,
 ) -> Exit {
     match settings {
-        Ok(settings) => told("cannot use the plugin", work(settings)),
+        Ok(settings) => finish("cannot use the plugin", work(settings)),
         Err(issues) => {
             err(&summary::issues(&issues));
             Exit::Settings
@@ -240,7 +240,7 @@ fn component(plugin: &Path) -> Result<PathBuf, Problem> {
 }
 
 /// Prints the result, or why the action failed.
-fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
+fn finish(failed: &str, done: Result<(impl Into<CommandOutput>, Exit), Problem>) -> Exit {
     match done {
         Ok((said, exit)) => {
             said.into().print();
@@ -253,7 +253,7 @@ fn told(failed: &str, done: Result<(impl Into<Said>, Exit), Problem>) -> Exit {
     }
 }
 
-fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
+fn begin(args: &NewPlugin) -> Result<(CommandOutput, Exit), Problem> {
     let scaffold::Begun { folder, files, notes } = scaffold::write(args)?;
     if args.json {
         let begun = json!({"kind": args.kind, "folder": folder, "files": files, "notes": notes});
@@ -278,24 +278,24 @@ fn begin(args: &NewPlugin) -> Result<(Said, Exit), Problem> {
 }
 
 /// Reports what a host reports about a component that it accepts.
-fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said, Exit) {
-    let mut complaints: Vec<String> = info.manifest.kinds.iter().flat_map(validate_plan).collect();
+fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (CommandOutput, Exit) {
+    let mut violations: Vec<String> = info.manifest.kinds.iter().flat_map(validate_plan).collect();
     let steps =
         info.manifest.kinds.iter().flat_map(|kind| kind.plan().steps.iter().map(move |step| (kind, step)));
-    complaints.extend(steps.filter_map(|(kind, step)| {
+    violations.extend(steps.filter_map(|(kind, step)| {
         let Problem { message, remedy, .. } = check_read(&step.service, &step.operation, granted).err()?;
         Some(format!("{}, step `{}`: {message}: {}", kind.kind, step.id, remedy.unwrap_or_default()))
     }));
     if as_json {
-        let exit = if complaints.is_empty() { Exit::Done } else { Exit::Partial };
-        return (json!({"plugin": info, "complaints": complaints}).into(), exit);
+        let exit = if violations.is_empty() { Exit::Done } else { Exit::Partial };
+        return (json!({"plugin": info, "complaints": violations}).into(), exit);
     }
     let mut text = describe(info);
-    for complaint in &complaints {
+    for violation in &violations {
         // Writing to a String cannot fail.
-        _ = write!(text, "\n✗ {}", hang(complaint, "  "));
+        _ = write!(text, "\n✗ {}", hang(violation, "  "));
     }
-    if complaints.is_empty() {
+    if violations.is_empty() {
         text.push_str("\n✓ Berth accepts the plugin, and its fetch plans fit AWS's models");
         (safe(&text).into(), Exit::Done)
     } else {
@@ -303,13 +303,13 @@ fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Said,
     }
 }
 
-fn list(engine: &Engine, trust: &Trust, as_json: bool) -> (Said, Exit) {
+fn list(engine: &Engine, trust: &PluginTrust, as_json: bool) -> (CommandOutput, Exit) {
     let (plugins, refused) = (engine.plugins(), engine.refused());
     if as_json {
         let with_trust = |plugin: &PluginInfo| {
-            let mut told = json!(plugin);
-            told["trust"] = json!(trusted(trust, plugin));
-            told
+            let mut described = json!(plugin);
+            described["trust"] = json!(trusted(trust, plugin));
+            described
         };
         let plugins: Vec<_> = plugins.iter().map(with_trust).collect();
         return (json!({"plugins": plugins, "refused": refused}).into(), Exit::Done);
@@ -347,14 +347,14 @@ fn list(engine: &Engine, trust: &Trust, as_json: bool) -> (Said, Exit) {
 }
 
 /// Returns why a plugin is trusted.
-fn trusted(trust: &Trust, plugin: &PluginInfo) -> &'static str {
+fn trusted(trust: &PluginTrust, plugin: &PluginInfo) -> &'static str {
     if trust.is_bundled(&plugin.file) {
         return "bundled";
     }
-    match trust.demand {
-        Demand::Pinned => "approved",
-        Demand::Signed => "approved, signed",
-        Demand::Any => "unchecked",
+    match trust.level {
+        TrustLevel::Pinned => "approved",
+        TrustLevel::Signed => "approved, signed",
+        TrustLevel::Any => "unchecked",
     }
 }
 
@@ -370,7 +370,7 @@ fn iam_actions(kind: &KindManifest) -> BTreeSet<String> {
     kind.plan().steps.iter().flat_map(Step::iam_actions).collect()
 }
 
-fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit), Problem> {
+fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(CommandOutput, Exit), Problem> {
     let named = |plugin: &PluginInfo| {
         plugin.name == wanted || plugin.kinds.iter().any(|served| served.kind.as_str() == wanted)
     };
@@ -386,7 +386,7 @@ fn inspect(engine: &Engine, wanted: &str, as_json: bool) -> Result<(Said, Exit),
         })?,
     };
     let said = if as_json {
-        Said::from(json!({"plugin": plugin, "manifest": *plugin.manifest}))
+        CommandOutput::from(json!({"plugin": plugin, "manifest": *plugin.manifest}))
     } else {
         safe(&describe(&plugin)).into()
     };

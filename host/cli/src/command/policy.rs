@@ -13,7 +13,7 @@ use crate::{
     args::{Global, PolicyArgs},
     exit::Exit,
     output::{data, err},
-    settings::{Environment, FoundPlugins, Plugins, Source},
+    settings::{Environment, FoundPlugins, PluginSettings, SettingsInputs},
     summary,
 };
 
@@ -30,8 +30,8 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs, environment: &Environment)
             Err(error) => refuse("--base", &Problem::from_error(ProblemCode::CommandArgument, &error)),
         };
     }
-    let config = match Source::read(global, environment).section() {
-        Ok(FoundPlugins(Plugins { engine, trust })) => match trust.applied_to(engine) {
+    let config = match SettingsInputs::read(global, environment).section() {
+        Ok(FoundPlugins(PluginSettings { engine, trust })) => match trust.applied_to(engine) {
             Ok(config) => config,
             Err(problem) => return refuse("cannot start the plugin engine", &problem),
         },

@@ -7,7 +7,7 @@ use berth_embed::{PortConfig, Problem, ProblemCode, ResyncSchedule};
 use berth_engine::EngineConfig;
 use berth_port::service::PortService;
 use berth_service::{
-    Reload, ReloadSource, Running, ServiceError, StartError, WrongSetting, telemetry::LogShipping,
+    Reload, ReloadSource, RunningService, ServiceError, StartError, WrongSetting, telemetry::LogShipping,
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     args::Global,
-    settings::{AT_START, Environment, Issue, Listener, Service, Settings, State, variable},
+    settings::{AT_START, Environment, Issue, Listener, ServiceSettings, Settings, StateSettings, variable},
     telemetry,
-    trust::Trust,
+    trust::PluginTrust,
 };
 
 /// Reloads the settings.
@@ -39,7 +39,7 @@ pub(super) struct SettingsSource {
 pub(super) struct Taken {
     former: Former,
     engine: EngineConfig,
-    trust: Trust,
+    trust: PluginTrust,
 }
 
 #[async_trait]
@@ -53,7 +53,7 @@ impl ReloadSource for SettingsSource {
         "SIGHUP"
     }
 
-    async fn reload(&mut self, running: &Running<'_>) -> Result<Reload, Vec<WrongSetting>> {
+    async fn reload(&mut self, running: &RunningService<'_>) -> Result<Reload, Vec<WrongSetting>> {
         let loaded = Settings::load_service(&self.global, &self.environment);
         let (mut settings, mut service) =
             loaded.map_err(|issues| issues.into_iter().map(wrong).collect::<Vec<_>>())?;
@@ -92,7 +92,7 @@ impl ReloadSource for SettingsSource {
 
 impl SettingsSource {
     /// Returns what the service runs with, for the next comparison.
-    pub(super) fn taken(settings: &Settings, service: &Service) -> Taken {
+    pub(super) fn taken(settings: &Settings, service: &ServiceSettings) -> Taken {
         Taken {
             former: Former::of(settings, service),
             engine: settings.engine.clone(),
@@ -118,11 +118,11 @@ fn whole(error: ServiceError) -> WrongSetting {
 
 /// The former settings that new ones are compared with.
 struct Former {
-    service: Service,
+    service: ServiceSettings,
     /// The identity of the integration in Port. The ledger and Port's records of the process belong to it.
     identity: Identity,
     /// The place of the ledger.
-    state: State,
+    state: StateSettings,
     /// The schedule that Port has.
     schedule: Option<ResyncSchedule>,
     /// Where Port sends resync requests.
@@ -130,7 +130,7 @@ struct Former {
 }
 
 impl Former {
-    fn of(settings: &Settings, service: &Service) -> Self {
+    fn of(settings: &Settings, service: &ServiceSettings) -> Self {
         Self {
             service: service.clone(),
             identity: Identity::of(&settings.port),
@@ -168,7 +168,7 @@ impl Identity {
 
 /// Restores the settings that a running service cannot change: where it listens, what triggers a resync, and
 /// which integration it is. Returns the names of the settings that need a restart.
-fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<String> {
+fn keep(former: &Former, settings: &mut Settings, service: &mut ServiceSettings) -> Vec<String> {
     let mut kept: Vec<String> = AT_START
         .iter()
         .filter(|path| service.at_start.get(*path) != former.service.at_start.get(*path))
@@ -186,7 +186,7 @@ fn keep(former: &Former, settings: &mut Settings, service: &mut Service) -> Vec<
     service.path_prefix.clone_from(&old.path_prefix);
     (service.status_page, service.bind) = (old.status_page, old.bind);
     service.at_start.clone_from(&old.at_start);
-    let idle = |it: &Service| it.listener == Listener::Idle && !it.once;
+    let idle = |it: &ServiceSettings| it.listener == Listener::Idle && !it.once;
     if idle(service) != idle(old) {
         service.scheduled_minutes = old.scheduled_minutes;
     }

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use berth_embed::{Access, Problem, ProblemCode};
 use berth_service::{
-    HttpServer, Plugins, Service, ServiceBuilder, ServiceConfig, ServiceError, ServiceHost,
+    HttpServer, LoadedPlugins, Service, ServiceBuilder, ServiceConfig, ServiceError, ServiceHost,
     telemetry::LogShipping,
 };
 use indicatif::MultiProgress;
@@ -74,7 +74,7 @@ async fn serve(
     global: &Global,
     args: &ServiceArgs,
     environment: &Environment,
-    (mut settings, service): (Settings, settings::Service),
+    (mut settings, service): (Settings, settings::ServiceSettings),
     logs: Option<LogShipping>,
 ) -> Result<(), Exit> {
     let stop = CancellationToken::new();
@@ -122,7 +122,7 @@ fn printed(builder: ServiceBuilder, log: LogFormat) -> ServiceBuilder {
 }
 
 /// Returns the service's configuration from the settings.
-pub(super) fn config(settings: &mut Settings, service: &settings::Service) -> ServiceConfig {
+pub(super) fn config(settings: &mut Settings, service: &settings::ServiceSettings) -> ServiceConfig {
     ServiceConfig {
         listener: service.listener.clone(),
         schedule: settings.port.schedule,
@@ -156,7 +156,7 @@ pub(super) async fn host(
     for note in notes {
         tracing::warn!("{note}");
     }
-    Ok(ServiceHost { host, plugins: Some(Plugins { engine, dirs, lock, host_depends }) })
+    Ok(ServiceHost { host, plugins: Some(LoadedPlugins { engine, dirs, lock, host_depends }) })
 }
 
 /// Prints why the service ended.

@@ -22,7 +22,7 @@ use berth_service::{
 use berth_sync::PlanFile;
 use indicatif::MultiProgress;
 
-use super::host::{Changes, Host, HostMemory, HostOptions, HostSource, with_host};
+use super::host::{AllowedChanges, Host, HostMemory, HostOptions, HostSource, with_host};
 use crate::{
     args::{Global, PlanArgs, RecordingArgs, RemovalArgs, RunArgs, SyncArgs},
     exit::Exit,
@@ -41,7 +41,7 @@ pub(super) fn sync(
     bars: &MultiProgress,
     logs: Option<LogShipping>,
 ) -> Exit {
-    let job = Job { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
+    let job = ResyncJob { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
     match job.run(global, environment, Mode::Apply, bars, logs) {
         Ok(ended) => ended.finish(&args.run),
         Err(exit) => exit,
@@ -55,7 +55,7 @@ pub(super) fn plan(
     environment: &Environment,
     bars: &MultiProgress,
 ) -> Exit {
-    let job = Job { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
+    let job = ResyncJob { run: &args.run, removal: Some(&args.removal), recording: Some(&args.recording) };
     let mut ended = match job.run(global, environment, Mode::Plan, bars, None) {
         Ok(ended) => ended,
         Err(exit) => return exit,
@@ -72,13 +72,13 @@ pub(super) fn plan(
 }
 
 /// One resync, as the command line requests it.
-pub(super) struct Job<'a> {
+pub(super) struct ResyncJob<'a> {
     pub(super) run: &'a RunArgs,
     pub(super) removal: Option<&'a RemovalArgs>,
     pub(super) recording: Option<&'a RecordingArgs>,
 }
 
-impl Job<'_> {
+impl ResyncJob<'_> {
     /// Returns how to build its host.
     pub(super) fn options(&self, observer: Arc<dyn Observer>, access: Access) -> HostOptions {
         let confirmed = self.removal.map(|removal| removal.confirmed.clone()).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Job<'_> {
             concurrency: self.run.concurrency.map(NonZeroUsize::get),
             memory: HostMemory::Directory { access, given: self.run.state.state_dir.clone() },
             reads: self.reads(),
-            changes: Changes { confirmed, ..Changes::default() },
+            changes: AllowedChanges { confirmed, ..AllowedChanges::default() },
             ..HostOptions::default()
         }
     }
@@ -107,7 +107,7 @@ impl Job<'_> {
         mode: Mode,
         bars: &MultiProgress,
         logs: Option<LogShipping>,
-    ) -> Result<Ended, Exit> {
+    ) -> Result<FinishedResync, Exit> {
         let watch = Watch::new(global, self.run, bars);
         let access = match mode {
             Mode::Apply => Access::Write,
@@ -125,7 +125,7 @@ impl Job<'_> {
         let mut report = result.map_err(|error| begin_failed(&error))?;
         report.notes.splice(0..0, notes);
         report.notes.extend(recorded);
-        Ok(Ended { report, page, deletion })
+        Ok(FinishedResync { report, page, deletion })
     }
 }
 
@@ -223,13 +223,13 @@ impl Watch {
 }
 
 /// A resync that ended.
-pub(super) struct Ended {
+pub(super) struct FinishedResync {
     pub(super) report: Report,
     pub(super) page: Option<String>,
     pub(super) deletion: DeletionSettings,
 }
 
-impl Ended {
+impl FinishedResync {
     /// Returns the plan, if this was a plan.
     pub(super) fn plan(&self) -> PlanFile {
         let DeletionSettings { removal, adoption, .. } = &self.deletion;

@@ -56,7 +56,7 @@ pub(super) enum ClientError {
 }
 
 /// A repository of a registry.
-pub(super) struct Client<'a> {
+pub(super) struct RegistryClient<'a> {
     pub(super) http: reqwest::Client,
     /// `https://registry.example.com/`.
     pub(super) registry: Url,
@@ -74,7 +74,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
-impl Client<'_> {
+impl RegistryClient<'_> {
     /// Returns a manifest and its digest.
     pub(super) async fn manifest(&self, tag: &str) -> Result<(Bytes, String), ClientError> {
         let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
@@ -246,8 +246,8 @@ async fn accepted(answer: Response) -> Result<Response, ClientError> {
     }
     let body = read(answer, SMALL_BYTES).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let told = &body["errors"][0];
-    let text = match (told["code"].as_str(), told["message"].as_str()) {
+    let reported = &body["errors"][0];
+    let text = match (reported["code"].as_str(), reported["message"].as_str()) {
         (Some(code), Some(message)) => format!(" {code}: {message}"),
         (Some(text), None) | (None, Some(text)) => format!(": {text}"),
         (None, None) => String::new(),

@@ -7,11 +7,11 @@ use url::{Host, Url};
 
 use super::{
     Issue,
-    check::Check,
+    check::SettingsCheck,
     port,
     schema::Setting,
     tree::Origin,
-    values::{Finding, FromValue},
+    values::{ValueProblem, FromValue},
 };
 
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
@@ -38,7 +38,7 @@ fn objection(address: &Url, proxies: &Proxies) -> Option<(String, &'static str)>
 }
 
 /// Checks Port's address, which is a valid URL already.
-pub(super) fn check_port(check: &mut Check<'_>, access: &port::Access, proxies: &Proxies) {
+pub(super) fn check_port(check: &mut SettingsCheck<'_>, access: &port::PortAccess, proxies: &Proxies) {
     let text = access.base_url.value().and_then(Value::as_str);
     let Some(address) = text.and_then(|text| Url::parse(text.trim()).ok()) else { return };
     if let Some((problem, remedy)) = objection(&address, proxies) {
@@ -49,7 +49,7 @@ pub(super) fn check_port(check: &mut Check<'_>, access: &port::Access, proxies: 
 
 /// A file that happens to be in the working directory must not decide where a secret from the environment
 /// goes. Port's own addresses are safe.
-fn refuse_a_found_address(check: &mut Check<'_>, access: &port::Access, address: &Url) {
+fn refuse_a_found_address(check: &mut SettingsCheck<'_>, access: &port::PortAccess, address: &Url) {
     let secret = access.client_secret.given().filter(|given| given.value().is_some());
     let of_environment = secret.is_some_and(|given| matches!(given.origin, Origin::Variable(_)));
     let base_url = access.base_url.given().filter(|given| given.value().is_some());
@@ -67,7 +67,7 @@ fn refuse_a_found_address(check: &mut Check<'_>, access: &port::Access, address:
 }
 
 /// Returns the endpoints that replace AWS's own.
-pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOverrides {
+pub(super) fn endpoints(check: &mut SettingsCheck<'_>, proxies: &Proxies) -> EndpointOverrides {
     let mut endpoints = EndpointOverrides::new();
     for (name, value) in check.environment().iter() {
         let Some(service) = name.strip_prefix(ENDPOINT).filter(|_| !value.is_empty()) else { continue };
@@ -96,7 +96,7 @@ pub(super) fn endpoints(check: &mut Check<'_>, proxies: &Proxies) -> EndpointOve
 }
 
 /// Returns a choice among AWS's own endpoints, from our setting or the variable of AWS's tools.
-pub(super) fn endpoint_flag(check: &mut Check<'_>, setting: &Setting<bool>, variable: &str) -> bool {
+pub(super) fn endpoint_flag(check: &mut SettingsCheck<'_>, setting: &Setting<bool>, variable: &str) -> bool {
     let Some(text) = check.environment().get(variable).filter(|_| !setting.is_set()) else {
         return check.value(setting).unwrap_or_default();
     };
@@ -114,11 +114,11 @@ pub(super) fn endpoint_flag(check: &mut Check<'_>, setting: &Setting<bool>, vari
 pub(super) struct Domains(pub(super) Vec<String>);
 
 impl FromValue for Domains {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let is_domain = |text: &String| matches!(Host::parse(text.trim_start_matches('.')), Ok(Host::Domain(name)) if name.contains('.'));
         let domains = Vec::from_value(value, example).ok();
         domains.filter(|domains| domains.iter().all(is_domain)).map(Self).ok_or_else(|| {
-            Finding::new(
+            ValueProblem::new(
                 "not a list of domains",
                 "list domains such as `ingest.example.com`; each includes its subdomains",
             )

@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 
 use super::{
     addresses,
-    check::{Check, Section, variable},
+    check::{SettingsCheck, Section, variable},
     environment::Environment,
     network,
     schema::Setting,
-    values::{Count, Finding, FromValue, Raw, Seconds, split},
+    values::{Count, ValueProblem, FromValue, UnparsedValue, Seconds, split},
 };
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct AwsTable {
     integration: Integration,
     narrow_sessions: Setting<bool>,
     client_timeout: Setting<Seconds>,
@@ -41,7 +41,7 @@ struct Integration {
 #[derive(Debug, Deserialize)]
 struct Config {
     account_role_arn: Setting<String>,
-    account_role_arns: Setting<Raw>,
+    account_role_arns: Setting<UnparsedValue>,
     external_id: Setting<SecretString>,
     external_ids: Setting<ExternalIds>,
     hop_role_arn: Setting<String>,
@@ -74,8 +74,8 @@ pub(super) struct Aws {
 }
 
 impl Section for Aws {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: AwsTable = check.table()?;
         let attempt_timeout = check.value(&table.client_timeout);
         let narrow_sessions = check.value(&table.narrow_sessions);
         let mut config = read(check, &table)?;
@@ -84,7 +84,7 @@ impl Section for Aws {
     }
 }
 
-fn read(check: &mut Check<'_>, table: &Table) -> Option<AwsConfig> {
+fn read(check: &mut SettingsCheck<'_>, table: &AwsTable) -> Option<AwsConfig> {
     let config = &table.integration.config;
     let role_arns = role_arns(check, &config.account_role_arns);
     let account_role_arn = check.value(&config.account_role_arn);
@@ -156,15 +156,15 @@ fn read(check: &mut Check<'_>, table: &Table) -> Option<AwsConfig> {
 pub(crate) struct GrantedReads(pub(crate) BTreeSet<String>);
 
 impl Section for GrantedReads {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: AwsTable = check.table()?;
         Some(Self(granted_reads(check, &table.integration.config.granted_reads)))
     }
 }
 
 /// Parses a text into another type.
 fn parsed<T>(
-    check: &mut Check<'_>,
+    check: &mut SettingsCheck<'_>,
     setting: &Setting<String>,
     parse: impl FnOnce(&str) -> Result<T, String>,
     remedy: &str,
@@ -181,19 +181,19 @@ fn web_identity(environment: &Environment) -> Option<WebIdentity> {
 }
 
 /// The organizational units whose accounts are read.
-fn ou_ids(check: &mut Check<'_>, setting: &Setting<String>) -> Vec<String> {
+fn ou_ids(check: &mut SettingsCheck<'_>, setting: &Setting<String>) -> Vec<String> {
     if check.refuse_empty(setting, "to read the whole organization") {
         return Vec::new();
     }
     check.value(setting).map(|text| split(&text)).unwrap_or_default()
 }
 
-fn role_arns(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
+fn role_arns(check: &mut SettingsCheck<'_>, setting: &Setting<UnparsedValue>) -> Vec<String> {
     let without = "to read a single account (or, with `account_role_arn`, an organization)";
     if check.refuse_empty(setting, without) {
         return Vec::new();
     }
-    let Some(Raw(found)) = check.value(setting) else { return Vec::new() };
+    let Some(UnparsedValue(found)) = check.value(setting) else { return Vec::new() };
     let example = setting.example();
     let list = match &found {
         Value::String(text) => serde_json::from_str::<Value>(text).ok(),
@@ -243,7 +243,7 @@ fn role_arns(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
 }
 
 /// The keys may be under `secrets` (the documented variables) or `config` (what the chart sets).
-fn static_keys(check: &mut Check<'_>, integration: &Integration) -> Option<StaticKeys> {
+fn static_keys(check: &mut SettingsCheck<'_>, integration: &Integration) -> Option<StaticKeys> {
     let Integration { config, secrets } = integration;
     let mut either = |secrets: &Setting<SecretString>, config: &Setting<SecretString>| {
         check.value(secrets).or_else(|| check.value(config))
@@ -269,7 +269,7 @@ fn static_keys(check: &mut Check<'_>, integration: &Integration) -> Option<Stati
     }
 }
 
-fn provider_priority(check: &mut Check<'_>, setting: &Setting<String>) -> Vec<CredentialProvider> {
+fn provider_priority(check: &mut SettingsCheck<'_>, setting: &Setting<String>) -> Vec<CredentialProvider> {
     let names = check.value(setting).map(|text| split(&text)).unwrap_or_default();
     names
         .into_iter()
@@ -286,7 +286,7 @@ fn provider_priority(check: &mut Check<'_>, setting: &Setting<String>) -> Vec<Cr
 }
 
 /// Returns the reads of secrets or bulk data that the operator grants by name (`ssm:GetParameter`).
-fn granted_reads(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> BTreeSet<String> {
+fn granted_reads(check: &mut SettingsCheck<'_>, setting: &Setting<Vec<String>>) -> BTreeSet<String> {
     let names = check.value(setting).unwrap_or_default();
     let (good, bad): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| {
         name.split_once(':').is_some_and(|(service, operation)| !service.is_empty() && !operation.is_empty())
@@ -305,7 +305,7 @@ fn granted_reads(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> BTree
 struct ExternalIds(Map<String, Value>);
 
 impl FromValue for ExternalIds {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let map = match value {
             Value::Object(map) => Some(map.clone()),
             Value::String(text) => serde_json::from_str(text).ok(),
@@ -313,12 +313,12 @@ impl FromValue for ExternalIds {
         };
         map.map(Self).ok_or_else(|| {
             let remedy = format!("use an object such as `{example}`");
-            Finding::new("not a JSON object of account ids and external IDs", remedy)
+            ValueProblem::new("not a JSON object of account ids and external IDs", remedy)
         })
     }
 }
 
-fn external_ids(check: &mut Check<'_>, setting: &Setting<ExternalIds>) -> BTreeMap<AccountId, SecretString> {
+fn external_ids(check: &mut SettingsCheck<'_>, setting: &Setting<ExternalIds>) -> BTreeMap<AccountId, SecretString> {
     let Some(ExternalIds(map)) = check.value(setting) else { return BTreeMap::new() };
     let remedy = format!("use an object such as `{}`", setting.example());
     map.into_iter()

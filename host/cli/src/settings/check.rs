@@ -10,13 +10,13 @@ use super::{
     schema::{self, Setting},
     tree::{Given, OCEAN, Origin, Tree},
     unknown,
-    values::{Finding, FromValue, is_empty},
+    values::{ValueProblem, FromValue, is_empty},
 };
 use crate::args::Global;
 
 /// The sources of the settings: files, which are read once, the environment and the command line.
 #[derive(Debug)]
-pub(crate) struct Source<'s> {
+pub(crate) struct SettingsInputs<'s> {
     args: &'s Global,
     environment: &'s Environment,
     tree: Tree,
@@ -27,17 +27,17 @@ pub(crate) struct Source<'s> {
 /// A part of the settings that a command needs. Other parts are not validated.
 pub(crate) trait Section: Sized {
     /// Reads the section. Each problem becomes an issue; then there may be no section.
-    fn read(check: &mut Check<'_>) -> Option<Self>;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self>;
 }
 
 impl<A: Section, B: Section> Section for (A, B) {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
         let (a, b) = (A::read(check), B::read(check));
         Some((a?, b?))
     }
 }
 
-impl<'s> Source<'s> {
+impl<'s> SettingsInputs<'s> {
     /// Reads the files.
     pub(crate) fn read(args: &'s Global, environment: &'s Environment) -> Self {
         let mut issues = Vec::new();
@@ -58,7 +58,7 @@ impl<'s> Source<'s> {
     /// # Errors
     /// All issues at once.
     pub(super) fn section_with_notes<S: Section>(&self) -> Result<(S, Vec<String>), Vec<Issue>> {
-        let mut check = Check { source: self, issues: self.issues.clone(), notes: Vec::new() };
+        let mut check = SettingsCheck { source: self, issues: self.issues.clone(), notes: Vec::new() };
         match S::read(&mut check) {
             Some(section) if check.issues.is_empty() => Ok((section, check.notes)),
             _ if check.issues.is_empty() => Err(vec![Issue {
@@ -73,8 +73,8 @@ impl<'s> Source<'s> {
 
 /// The state of reading and validating settings.
 #[derive(Debug)]
-pub(crate) struct Check<'s> {
-    source: &'s Source<'s>,
+pub(crate) struct SettingsCheck<'s> {
+    source: &'s SettingsInputs<'s>,
     issues: Vec<Issue>,
     notes: Vec<String>,
 }
@@ -84,7 +84,7 @@ pub(crate) fn variable(path: &str) -> String {
     format!("{OCEAN}{}", path.replace('.', "__").to_uppercase())
 }
 
-impl<'s> Check<'s> {
+impl<'s> SettingsCheck<'s> {
     pub(super) fn args(&self) -> &'s Global {
         self.source.args
     }
@@ -120,7 +120,7 @@ impl<'s> Check<'s> {
     pub(super) fn value<T: FromValue>(&mut self, setting: &Setting<T>) -> Option<T> {
         match T::from_value(setting.value()?, &setting.example()) {
             Ok(value) => Some(value),
-            Err(Finding { problem, remedy }) => {
+            Err(ValueProblem { problem, remedy }) => {
                 self.issue(setting, problem, remedy);
                 None
             }

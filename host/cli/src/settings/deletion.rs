@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    check::{Check, Section},
+    check::{SettingsCheck, Section},
     schema::Setting,
-    values::{Finding, FromValue},
+    values::{ValueProblem, FromValue},
 };
 
 /// The limits on a resync's changes.
@@ -26,7 +26,7 @@ pub(crate) struct DeletionSettings {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct DeletionTable {
     #[serde(alias = "BERTH_REMOVAL_AFTER")]
     removal_after: Setting<RemovalAfter>,
     #[serde(alias = "BERTH_CONFIRM_REMOVAL")]
@@ -38,11 +38,11 @@ pub(super) struct Table {
 }
 
 impl FromValue for RemovalAfter {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let remedy = || {
             format!("use a number of complete resyncs, as in `{example}`, or `never`; `0` deletes at once")
         };
-        String::from_value(value, example)?.parse().map_err(|problem: String| Finding::new(problem, remedy()))
+        String::from_value(value, example)?.parse().map_err(|problem: String| ValueProblem::new(problem, remedy()))
     }
 }
 
@@ -50,20 +50,20 @@ impl FromValue for RemovalAfter {
 struct Limit(u64);
 
 impl FromValue for Limit {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let limit = text.parse().ok().filter(|limit| *limit > 0).map(Self);
         limit.ok_or_else(|| {
             let remedy =
                 format!("use a whole number above zero, as in `{example}`, or unset it for no limit");
-            Finding::new(format!("found `{text}`"), remedy)
+            ValueProblem::new(format!("found `{text}`"), remedy)
         })
     }
 }
 
 impl Section for DeletionSettings {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: DeletionTable = check.table()?;
         let after = check.value(&table.removal_after);
         let max_deletions = check.value(&table.max_deletions).map(|Limit(limit)| limit);
         let adopts = check.value(&table.adopt_existing_entities);
@@ -77,7 +77,7 @@ impl Section for DeletionSettings {
 }
 
 /// An empty list confirms nothing, so it is valid.
-fn confirmed(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Vec<RemovedScope> {
+fn confirmed(check: &mut SettingsCheck<'_>, setting: &Setting<Vec<String>>) -> Vec<RemovedScope> {
     let mut scopes = Vec::new();
     for text in check.value(setting).unwrap_or_default() {
         match text.parse() {

@@ -4,10 +4,10 @@ use berth_service::config::{Kafka, Mechanism, Security};
 use serde_json::Value;
 
 use super::{
-    check::Check,
+    check::SettingsCheck,
     listener,
     schema::Setting,
-    values::{OneOf, Raw, Words},
+    values::{OneOf, UnparsedValue, Words},
 };
 
 impl Words for Mechanism {
@@ -18,12 +18,12 @@ impl Words for Mechanism {
 
 /// Whether the listener uses TLS, and user name and password.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Protocol {
+pub(super) struct KafkaProtocol {
     tls: bool,
     sasl: bool,
 }
 
-impl Words for Protocol {
+impl Words for KafkaProtocol {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("SASL_SSL", Self { tls: true, sasl: true }),
         ("SASL_PLAINTEXT", Self { tls: false, sasl: true }),
@@ -48,22 +48,22 @@ const US_BROKERS: [&str; 3] = [
 ];
 
 /// Reads the settings of the listener.
-pub(super) fn read(check: &mut Check<'_>, table: &listener::Listener) -> Option<Kafka> {
+pub(super) fn read(check: &mut SettingsCheck<'_>, table: &listener::ListenerSettings) -> Option<Kafka> {
     let brokers = brokers(check, &table.brokers);
     let protocol = check.value(&table.security_protocol);
     let mechanism = check.value(&table.authentication_mechanism);
     let enabled = check.value(&table.kafka_security_enabled);
     let poll_timeout = check.value(&table.consumer_poll_timeout);
     let resync_on_start = check.value(&table.resync_on_start);
-    let (OneOf(Protocol { tls, sasl }), OneOf(mechanism)) = (protocol?, mechanism?);
+    let (OneOf(KafkaProtocol { tls, sasl }), OneOf(mechanism)) = (protocol?, mechanism?);
     let on = Security::On { tls, mechanism: sasl.then_some(mechanism) };
     let security = if enabled? { on } else { Security::Off };
     Some(Kafka { brokers, security, poll_timeout: poll_timeout?.0, resync_on_start: resync_on_start? })
 }
 
 /// Reads a comma-separated list, a JSON array in a text, or an array.
-fn brokers(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
-    let value = match check.value(setting).map(|Raw(value)| value) {
+fn brokers(check: &mut SettingsCheck<'_>, setting: &Setting<UnparsedValue>) -> Vec<String> {
+    let value = match check.value(setting).map(|UnparsedValue(value)| value) {
         None => return port_brokers(check),
         Some(Value::String(text)) if text.trim_start().starts_with('[') => {
             serde_json::from_str(&text).unwrap_or(Value::String(text))
@@ -88,7 +88,7 @@ fn brokers(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<String> {
     brokers
 }
 
-fn port_brokers(check: &Check<'_>) -> Vec<String> {
+fn port_brokers(check: &SettingsCheck<'_>) -> Vec<String> {
     let base_url = check.tree().get("port.base_url").and_then(Value::as_str);
     let us = base_url.is_some_and(|url| url.contains("//api.us."));
     let brokers = if us { US_BROKERS } else { BROKERS };
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_told_with_its_setting() {
+    fn each_mistake_is_reported_with_its_setting() {
         for (name, value) in [
             ("BROKERS", "broker-1"),
             ("BROKERS", "a:1,"),

@@ -7,21 +7,21 @@ use url::Url;
 #[cfg(feature = "kafka")]
 use super::kafka;
 use super::{
-    check::Check,
+    check::SettingsCheck,
     schema::Setting,
-    values::{Count, OneOf, Raw, Seconds, Words},
+    values::{Count, OneOf, UnparsedValue, Seconds, Words},
 };
 use secrecy::SecretString;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
-    pub(super) event_listener: Listener,
+pub(super) struct ListenerTable {
+    pub(super) event_listener: ListenerSettings,
     pub(super) scheduled_resync_interval: Setting<Count>,
 }
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "builds without Kafka have no KAFKA listener"))]
-pub(super) struct Listener {
+pub(super) struct ListenerSettings {
     pub(super) r#type: Setting<OneOf<Kind>>,
     pub(super) interval: Setting<Seconds>,
     pub(super) resync_on_start: Setting<bool>,
@@ -30,15 +30,15 @@ pub(super) struct Listener {
     pub(super) should_run_actions: Setting<bool>,
     pub(super) app_host: Setting<Url>,
     pub(super) resync_key: Setting<SecretString>,
-    pub(super) brokers: Setting<Raw>,
+    pub(super) brokers: Setting<UnparsedValue>,
     #[cfg(feature = "kafka")]
-    pub(super) security_protocol: Setting<OneOf<kafka::Protocol>>,
+    pub(super) security_protocol: Setting<OneOf<kafka::KafkaProtocol>>,
     #[cfg(not(feature = "kafka"))]
-    security_protocol: Setting<Raw>,
+    security_protocol: Setting<UnparsedValue>,
     #[cfg(feature = "kafka")]
     pub(super) authentication_mechanism: Setting<OneOf<berth_service::config::Mechanism>>,
     #[cfg(not(feature = "kafka"))]
-    authentication_mechanism: Setting<Raw>,
+    authentication_mechanism: Setting<UnparsedValue>,
     pub(super) kafka_security_enabled: Setting<bool>,
     pub(super) consumer_poll_timeout: Setting<Seconds>,
 }
@@ -77,9 +77,9 @@ impl Kind {
     }
 }
 
-impl Listener {
+impl ListenerSettings {
     /// Returns the type, or `None` if the listener is not an object.
-    pub(super) fn kind(&self, check: &mut Check<'_>) -> Option<Kind> {
+    pub(super) fn kind(&self, check: &mut SettingsCheck<'_>) -> Option<Kind> {
         if let Some(text) = check.text_at_table("event_listener") {
             check.issue_at(
                 "event_listener",
@@ -93,8 +93,8 @@ impl Listener {
 
 /// Returns where Port sends resync requests. Every command that writes reports it, so that a `berth sync`
 /// next to a service does not reset it.
-pub(super) fn changelog_destination(check: &mut Check<'_>) -> Option<Value> {
-    let table: Table = check.table()?;
+pub(super) fn changelog_destination(check: &mut SettingsCheck<'_>) -> Option<Value> {
+    let table: ListenerTable = check.table()?;
     let listener = table.event_listener;
     let app_host = listener.app_host.value().and_then(Value::as_str).map(str::trim);
     Some(match (listener.kind(check)?, app_host) {

@@ -8,13 +8,13 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    check::{Check, Section},
+    check::{SettingsCheck, Section},
     schema::Setting,
-    values::{Count, Raw, Time, is_empty},
+    values::{Count, UnparsedValue, Time, is_empty},
 };
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct LiveTable {
     base_url: Setting<Url>,
     event_workers_count: Setting<Count>,
     max_event_processing_seconds: Setting<Time>,
@@ -30,10 +30,10 @@ struct Integration {
 #[derive(Debug, Deserialize)]
 struct Config {
     live_events_api_key: Setting<SecretString>,
-    live_events_keys: Setting<Raw>,
+    live_events_keys: Setting<UnparsedValue>,
 }
 
-impl Table {
+impl LiveTable {
     /// Returns whether a key is set, so that callers may send events.
     pub(super) fn has_key(&self) -> bool {
         let Config { live_events_api_key, live_events_keys } = &self.integration.config;
@@ -43,8 +43,8 @@ impl Table {
 
 /// Live events are processed if there is a key for them.
 impl Section for Option<LiveSettings> {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: LiveTable = check.table()?;
         let base_url = check.value(&table.base_url);
         let workers = check.value(&table.event_workers_count);
         let deadline = check.value(&table.max_event_processing_seconds);
@@ -65,7 +65,7 @@ impl Section for Option<LiveSettings> {
 
 /// Returns the keys that may send events of some accounts only. A key without accounts is a mistake: it could
 /// mean all or none.
-fn keys_of_accounts(check: &mut Check<'_>, setting: &Setting<Raw>) -> Vec<LiveKey> {
+fn keys_of_accounts(check: &mut SettingsCheck<'_>, setting: &Setting<UnparsedValue>) -> Vec<LiveKey> {
     let Some(given) = setting.given() else { return Vec::new() };
     let list = match &given.value {
         Value::String(text) => serde_json::from_str::<Value>(text).unwrap_or_default(),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_at_once() {
+    fn what_is_wrong_is_reported_at_once() {
         let issues = load(&[
             ("OCEAN__BASE_URL", "berth"),
             ("OCEAN__EVENT_WORKERS_COUNT", "0"),

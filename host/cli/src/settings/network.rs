@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Issue,
-    check::{Check, Section, variable},
+    check::{SettingsCheck, Section, variable},
     schema::Setting,
 };
 
@@ -18,7 +18,7 @@ use super::{
 const MOUNTED: &str = "/usr/local/share/ca-certificates";
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct NetworkTable {
     ssl: Ssl,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct Network {
 }
 
 impl Section for Network {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: NetworkTable = check.table()?;
         let proxies = proxies(check);
         let roots = roots(check);
         let bundle = paths(check, "AWS_CA_BUNDLE");
@@ -86,14 +86,14 @@ pub(crate) struct ThirdParty(pub(crate) HttpParts);
 
 #[cfg(any(feature = "oci", feature = "otlp"))]
 impl Section for ThirdParty {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
         // The settings for third parties apply, because the other side here is Port.
         let Network { http, third_party, .. } = Network::read(check)?;
         Some(Self(HttpParts { unverified: !third_party, ..http }))
     }
 }
 
-fn verify(check: &mut Check<'_>, setting: &Setting<bool>, whom: &str) -> Option<bool> {
+fn verify(check: &mut SettingsCheck<'_>, setting: &Setting<bool>, whom: &str) -> Option<bool> {
     let verify = check.value(setting)?;
     if !verify {
         check.note(format!(
@@ -107,21 +107,21 @@ fn verify(check: &mut Check<'_>, setting: &Setting<bool>, whom: &str) -> Option<
 }
 
 /// As in Python, the lower-case variable wins.
-fn either_case(check: &Check<'_>, name: &str) -> Option<(String, String)> {
+fn either_case(check: &SettingsCheck<'_>, name: &str) -> Option<(String, String)> {
     [name.to_lowercase(), name.to_owned()]
         .into_iter()
         .find_map(|name| check.environment().get(&name).map(|value| (name.clone(), value.to_owned())))
 }
 
 /// Returns the proxies, which other sections need to check addresses.
-pub(super) fn proxies(check: &mut Check<'_>) -> Proxies {
+pub(super) fn proxies(check: &mut SettingsCheck<'_>) -> Proxies {
     let all = proxy(check, "ALL_PROXY");
     let http = proxy(check, "HTTP_PROXY").or_else(|| all.clone());
     let https = proxy(check, "HTTPS_PROXY").or(all);
     Proxies { http, https, except: no_proxy(check) }
 }
 
-fn no_proxy(check: &mut Check<'_>) -> NoProxy {
+fn no_proxy(check: &mut SettingsCheck<'_>) -> NoProxy {
     let Some((name, list)) = either_case(check, "NO_PROXY") else { return NoProxy::default() };
     let (no_proxy, unknown) = NoProxy::parse(&list);
     for entry in unknown {
@@ -134,7 +134,7 @@ fn no_proxy(check: &mut Check<'_>) -> NoProxy {
     no_proxy
 }
 
-fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
+fn proxy(check: &mut SettingsCheck<'_>, name: &str) -> Option<ProxyUrl> {
     let (name, value) = either_case(check, name)?;
     ProxyUrl::parse(&value)
         .map_err(|error| {
@@ -152,7 +152,7 @@ fn proxy(check: &mut Check<'_>, name: &str) -> Option<ProxyUrl> {
 
 /// Certificates that the operator names replace those of the system, as in OpenSSL and `httpx`; certificates
 /// mounted into a container are added.
-fn roots(check: &mut Check<'_>) -> Option<Roots> {
+fn roots(check: &mut SettingsCheck<'_>) -> Option<Roots> {
     let named: Vec<(String, Vec<PathBuf>)> =
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(|name| paths(check, name)).collect();
     if !named.is_empty() {
@@ -181,7 +181,7 @@ fn roots(check: &mut Check<'_>) -> Option<Roots> {
 }
 
 /// Returns the files and directories that a variable names.
-fn paths(check: &Check<'_>, name: &str) -> Option<(String, Vec<PathBuf>)> {
+fn paths(check: &SettingsCheck<'_>, name: &str) -> Option<(String, Vec<PathBuf>)> {
     let value = check.environment().get(name)?;
     let base = &check.environment().working_dir;
     // OpenSSL accepts a list of directories, but only one file.
@@ -193,7 +193,7 @@ fn paths(check: &Check<'_>, name: &str) -> Option<(String, Vec<PathBuf>)> {
     Some((name.to_owned(), paths))
 }
 
-fn trust_only(check: &mut Check<'_>, name: &str, paths: &[PathBuf]) -> Option<Roots> {
+fn trust_only(check: &mut SettingsCheck<'_>, name: &str, paths: &[PathBuf]) -> Option<Roots> {
     Roots::of(paths.iter().map(PathBuf::as_path))
         .map_err(|error| {
             check.push(Issue {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_proxy_does_not_mean_is_told() {
+    fn what_no_proxy_does_not_mean_is_reported() {
         let settings = load(&[("NO_PROXY", "10.*, .internal")]).unwrap();
         assert_eq!(settings.notes.len(), 1, "{:?}", settings.notes);
         assert!(settings.notes[0].starts_with("NO_PROXY: `10.*`"), "{:?}", settings.notes);
@@ -288,9 +288,9 @@ mod tests {
                 "SSL_CERT_FILE"
             ]
         );
-        let told = format!("{issues:?}");
-        assert!(told.contains("missing.pem") && told.contains("contains no usable certificate"), "{told}");
-        assert!(!told.contains("hush"), "{told}");
+        let debug = format!("{issues:?}");
+        assert!(debug.contains("missing.pem") && debug.contains("contains no usable certificate"), "{debug}");
+        assert!(!debug.contains("hush"), "{debug}");
         // A directory without certificates, too.
         let issues = load(&[("SSL_CERT_DIR", dir.path().to_str().unwrap())]).unwrap_err();
         assert_eq!(issues[0].setting, "SSL_CERT_DIR");

@@ -11,13 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Issue,
-    check::{Check, Section},
+    check::{SettingsCheck, Section},
     schema::Setting,
     values::{Count, OneOf, Paths, Seconds, Words},
 };
 use crate::{
     files,
-    trust::{Demand, Key, SIGNATURE_BYTES, Trust},
+    trust::{TrustLevel, Key, SIGNATURE_BYTES, PluginTrust},
 };
 
 /// The variable that an image with plugins sets. Berth trusts these plugins and runs their compiled code, so
@@ -31,12 +31,12 @@ fn this_program() -> io::Result<PathBuf> {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct PluginsTable {
     plugins: Setting<Paths>,
     #[serde(alias = "BERTH_PLUGINS_LOCK")]
     plugins_lock: Setting<PathBuf>,
     #[serde(alias = "BERTH_PLUGIN_TRUST")]
-    plugin_trust: Setting<OneOf<Demand>>,
+    plugin_trust: Setting<OneOf<TrustLevel>>,
     plugin_keys: Setting<Paths>,
     plugin_isolation: Setting<OneOf<IsIsolated>>,
     #[serde(alias = "BERTH_CACHE_DIR")]
@@ -47,7 +47,7 @@ pub(super) struct Table {
     jq_environment: Setting<Vec<String>>,
 }
 
-impl Words for Demand {
+impl Words for TrustLevel {
     const WORDS: &'static [(&'static str, Self)] =
         &[("pinned", Self::Pinned), ("signed", Self::Signed), ("any", Self::Any)];
 }
@@ -66,15 +66,15 @@ impl Words for IsIsolated {
 
 /// The settings to run plugins. A command about one plugin needs no plugin directory.
 #[derive(Debug)]
-pub(crate) struct Plugins {
+pub(crate) struct PluginSettings {
     /// Without the rules about trusted plugins: [`EngineConfig::trust`] is set where the engine starts.
     pub(crate) engine: EngineConfig,
-    pub(crate) trust: Trust,
+    pub(crate) trust: PluginTrust,
 }
 
-impl Section for Plugins {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
+impl Section for PluginSettings {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: PluginsTable = check.table()?;
         // Only a service reloads plugins while it runs, and enables it.
         let mut engine = EngineConfig { reloads: false, ..EngineConfig::default() };
         let trust = directories(check, &table, &mut engine);
@@ -92,11 +92,11 @@ impl Section for Plugins {
 
 /// The same, with a required plugin directory.
 #[derive(Debug)]
-pub(crate) struct FoundPlugins(pub(crate) Plugins);
+pub(crate) struct FoundPlugins(pub(crate) PluginSettings);
 
 impl Section for FoundPlugins {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let plugins = Plugins::read(check)?;
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let plugins = PluginSettings::read(check)?;
         if plugins.engine.plugin_dirs.is_empty() && check.is_fine() {
             check.push(Issue {
                 setting: "--plugins (or BERTH_PLUGINS)".into(),
@@ -112,7 +112,7 @@ impl Section for FoundPlugins {
 }
 
 /// Returns the plugin directories, bundled ones first, and the rules for third-party plugins.
-fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) -> Option<Trust> {
+fn directories(check: &mut SettingsCheck<'_>, table: &PluginsTable, config: &mut EngineConfig) -> Option<PluginTrust> {
     let given = if check.args().plugins.is_empty() {
         list_of_paths(check, &table.plugins, "BERTH_PLUGINS")
     } else {
@@ -158,14 +158,14 @@ fn directories(check: &mut Check<'_>, table: &Table, config: &mut EngineConfig) 
     trust(check, table, bundled)
 }
 
-fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Option<Trust> {
-    let demand = check.value(&table.plugin_trust).map(|OneOf(demand)| demand);
+fn trust(check: &mut SettingsCheck<'_>, table: &PluginsTable, bundled: Option<PathBuf>) -> Option<PluginTrust> {
+    let level = check.value(&table.plugin_trust).map(|OneOf(level)| level);
     let lock = check.args().plugins_lock.clone().or_else(|| check.value(&table.plugins_lock));
     let keys: Vec<Key> = list_of_paths(check, &table.plugin_keys, "BERTH_PLUGIN_KEYS")
         .into_iter()
         .filter_map(|file| key(check, &table.plugin_keys, &file))
         .collect();
-    if demand == Some(Demand::Signed) && keys.is_empty() && !table.plugin_keys.is_set() {
+    if level == Some(TrustLevel::Signed) && keys.is_empty() && !table.plugin_keys.is_set() {
         check.issue(
             &table.plugin_keys,
             "not set, while `plugin_trust` is `signed`",
@@ -174,8 +174,8 @@ fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Opti
     }
     let lock_given = lock.is_some();
     let lock = check.path(lock.unwrap_or_else(|| "plugins.lock".into()));
-    let trust = Trust { demand: demand?, lock, lock_given, keys, bundled };
-    if trust.demand != Demand::Any
+    let trust = PluginTrust { level: level?, lock, lock_given, keys, bundled };
+    if trust.level != TrustLevel::Any
         && let Err(problem) = trust.grants()
     {
         check.push(Issue {
@@ -187,7 +187,7 @@ fn trust(check: &mut Check<'_>, table: &Table, bundled: Option<PathBuf>) -> Opti
     Some(trust)
 }
 
-fn plugins_are_isolated(check: &mut Check<'_>, setting: &Setting<OneOf<IsIsolated>>) -> Option<bool> {
+fn plugins_are_isolated(check: &mut SettingsCheck<'_>, setting: &Setting<OneOf<IsIsolated>>) -> Option<bool> {
     let OneOf(IsIsolated(isolated)) = check.value(setting)?;
     // A setting that protects less than it says is worse than an error.
     if isolated && !cfg!(target_os = "linux") {
@@ -198,7 +198,7 @@ fn plugins_are_isolated(check: &mut Check<'_>, setting: &Setting<OneOf<IsIsolate
 
 /// The variables that JQ mappings can read. Whoever can edit the mapping in Port can read them, so variables
 /// of the host, which hold its credentials, are not allowed.
-fn jq_environment(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Variables {
+fn jq_environment(check: &mut SettingsCheck<'_>, setting: &Setting<Vec<String>>) -> Variables {
     let own = |name: &String| {
         let name = name.to_ascii_uppercase();
         ["OCEAN__", "BERTH_", "AWS_"].iter().any(|prefix| name.starts_with(prefix))
@@ -218,13 +218,13 @@ fn jq_environment(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> Vari
 }
 
 /// Where compiled plugins are cached. Without a home directory they are compiled at each start.
-fn cache_dir(check: &mut Check<'_>, setting: &Setting<PathBuf>) -> Option<PathBuf> {
+fn cache_dir(check: &mut SettingsCheck<'_>, setting: &Setting<PathBuf>) -> Option<PathBuf> {
     let home = || check.environment().cache_home.as_ref().map(|home| home.join("berth"));
     let home = home();
     check.value(setting).map(|dir| check.path(dir)).or(home)
 }
 
-fn key(check: &mut Check<'_>, setting: &Setting<Paths>, file: &Path) -> Option<Key> {
+fn key(check: &mut SettingsCheck<'_>, setting: &Setting<Paths>, file: &Path) -> Option<Key> {
     let file = check.path(file);
     let read = files::read_text(&file, SIGNATURE_BYTES).map_err(|error| error.to_string());
     let key = read.and_then(|text| {
@@ -246,7 +246,7 @@ fn key(check: &mut Check<'_>, setting: &Setting<Paths>, file: &Path) -> Option<K
 }
 
 /// A list of paths: from a variable, separated as in `PATH`, else from the settings.
-fn list_of_paths(check: &mut Check<'_>, setting: &Setting<Paths>, variable: &str) -> Vec<PathBuf> {
+fn list_of_paths(check: &mut SettingsCheck<'_>, setting: &Setting<Paths>, variable: &str) -> Vec<PathBuf> {
     if let Some(list) = check.environment().get(variable) {
         return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
     }
@@ -255,7 +255,7 @@ fn list_of_paths(check: &mut Check<'_>, setting: &Setting<Paths>, variable: &str
 
 /// Returns the directory that the image names, or the one installed next to the binary, or that of a
 /// checkout.
-fn bundled_plugins(check: &mut Check<'_>) -> Option<PathBuf> {
+fn bundled_plugins(check: &mut SettingsCheck<'_>) -> Option<PathBuf> {
     if let Some(named) = check.environment().get(BUNDLED) {
         let dir = check.environment().working_dir.join(named);
         if dir.is_dir() {
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::{
         args::Args,
-        settings::{Environment, Source, tests::load},
+        settings::{Environment, SettingsInputs, tests::load},
     };
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
     fn the_rules_for_plugins_of_others_are_checked() {
         let trust = |changes: &[(&str, &str)]| load(changes).map(|settings| settings.trust);
         let default = trust(&[]).unwrap();
-        assert_eq!((default.demand, default.lock_given), (Demand::Pinned, false));
+        assert_eq!((default.level, default.lock_given), (TrustLevel::Pinned, false));
         assert!(default.lock.ends_with("plugins.lock") && default.lock.is_absolute());
 
         let dir = tempfile::tempdir().unwrap();
@@ -317,7 +317,7 @@ mod tests {
         for text in [pair.pk.to_box().unwrap().to_string(), pair.pk.to_base64()] {
             std::fs::write(&file, text).unwrap();
             let signed = trust(&[("BERTH_PLUGIN_TRUST", "signed"), ("BERTH_PLUGIN_KEYS", key)]).unwrap();
-            assert_eq!((signed.demand, signed.keys.len()), (Demand::Signed, 1));
+            assert_eq!((signed.level, signed.keys.len()), (TrustLevel::Signed, 1));
         }
 
         let setting = |changes: &[(&str, &str)]| trust(changes).unwrap_err()[0].setting.clone();
@@ -346,9 +346,9 @@ mod tests {
             let mut args = vec!["berth", "sync"];
             args.extend(given.iter().flat_map(|dir| ["--plugins", dir]));
             let args = Args::parse_from(args);
-            let source = Source::read(&args.global, environment);
-            assert!(source.section::<Plugins>().is_ok(), "one plugin needs no other");
-            source.section().map(|FoundPlugins(Plugins { engine, trust })| (engine, trust))
+            let source = SettingsInputs::read(&args.global, environment);
+            assert!(source.section::<PluginSettings>().is_ok(), "one plugin needs no other");
+            source.section().map(|FoundPlugins(PluginSettings { engine, trust })| (engine, trust))
         };
         assert!(found(&environment, &[]).is_err(), "a directory without cargo's mark is not a checkout");
         std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
@@ -368,7 +368,7 @@ mod tests {
         assert!(trust.is_bundled(&others.join("x.wasm")) && !trust.is_bundled(&components.join("x.wasm")));
         let args = Args::parse_from(["berth", "sync"]);
         let environment = with("nowhere");
-        let issues = Source::read(&args.global, &environment).section::<Plugins>().unwrap_err();
+        let issues = SettingsInputs::read(&args.global, &environment).section::<PluginSettings>().unwrap_err();
         assert_eq!(issues[0].setting, "BERTH_BUNDLED_PLUGINS");
     }
 }

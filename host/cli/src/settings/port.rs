@@ -7,15 +7,15 @@ use url::Url;
 
 use super::{
     addresses::{self, Domains},
-    check::Check,
+    check::SettingsCheck,
     listener, network, raw,
     schema::Setting,
     values::{Count, OneOf, Seconds, Words},
 };
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
-    pub(super) port: Access,
+pub(super) struct PortTable {
+    pub(super) port: PortAccess,
     pub(super) integration: Identity,
     initialize_port_resources: Setting<bool>,
     create_port_resources_origin: Setting<OneOf<ResourcesOrigin>>,
@@ -28,7 +28,7 @@ pub(super) struct Table {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Access {
+pub(super) struct PortAccess {
     client_id: Setting<String>,
     pub(super) client_secret: Setting<SecretString>,
     pub(super) base_url: Setting<Url>,
@@ -46,8 +46,8 @@ impl Words for ResourcesOrigin {
 }
 
 /// Reads Port's settings, without those of other sections.
-pub(super) fn read(check: &mut Check<'_>) -> Option<PortConfig> {
-    let table: Table = check.table()?;
+pub(super) fn read(check: &mut SettingsCheck<'_>) -> Option<PortConfig> {
+    let table: PortTable = check.table()?;
     let where_from = "copy it from Port: … menu > Credentials";
     let client_id = check.required(&table.port.client_id, where_from);
     let client_secret = check.required(&table.port.client_secret, where_from);

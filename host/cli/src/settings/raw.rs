@@ -7,13 +7,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    check::Check,
+    check::SettingsCheck,
     schema::Setting,
     values::{Count, Fraction, OneOf, Words},
 };
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct RawTable {
     processing_mode: Setting<OneOf<ProcessingMode>>,
     lakehouse_enabled: Setting<bool>,
     lakehouse_buffer_interval_seconds: Setting<Fraction>,
@@ -43,14 +43,14 @@ const NEVER_EXPORTED: [&str; 11] = [
 ];
 
 /// The settings of this section.
-pub(super) struct Raw {
+pub(super) struct RawDataSettings {
     mode: ProcessingMode,
     data: RawDataConfig,
     examples: bool,
     exported: BTreeMap<String, SecretString>,
 }
 
-impl Raw {
+impl RawDataSettings {
     pub(super) fn apply(self, config: &mut PortConfig) {
         config.processing_mode = self.mode;
         config.raw_data = self.data;
@@ -59,8 +59,8 @@ impl Raw {
     }
 }
 
-pub(super) fn read(check: &mut Check<'_>) -> Option<Raw> {
-    let table: Table = check.table()?;
+pub(super) fn read(check: &mut SettingsCheck<'_>) -> Option<RawDataSettings> {
+    let table: RawTable = check.table()?;
     let mode = check.value(&table.processing_mode);
     let interval = check.value(&table.lakehouse_buffer_interval_seconds);
     let enabled = check.value(&table.lakehouse_enabled);
@@ -78,7 +78,7 @@ pub(super) fn read(check: &mut Check<'_>) -> Option<Raw> {
         flush_batches: batches?.0,
         ..RawDataConfig::default()
     };
-    Some(Raw { mode: mode?.0, data, examples: examples?, exported })
+    Some(RawDataSettings { mode: mode?.0, data, examples: examples?, exported })
 }
 
 /// People who edit mappings in Port need not know this process's secrets.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    check::Check,
+    check::SettingsCheck,
     environment::Environment,
     schema::Setting,
-    values::{Finding, FromValue, Seconds},
+    values::{ValueProblem, FromValue, Seconds},
 };
 use crate::telemetry;
 
@@ -19,7 +19,7 @@ use crate::telemetry;
 const AMBIENT: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct ReportingTable {
     status_heartbeat_interval_seconds: Setting<Seconds>,
     metrics: Metrics,
     ship_logs: Setting<bool>,
@@ -36,12 +36,12 @@ struct Metrics {
 struct LogLevel(String);
 
 impl FromValue for LogLevel {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let level = String::from_value(value, example)?;
         if telemetry::is_level(&level) {
             return Ok(Self(level));
         }
-        Err(Finding::new(format!("found `{level}`"), "use ERROR, WARNING, INFO or DEBUG"))
+        Err(ValueProblem::new(format!("found `{level}`"), "use ERROR, WARNING, INFO or DEBUG"))
     }
 }
 
@@ -55,8 +55,8 @@ pub(super) struct Reporting {
     pub(super) log_level: Option<String>,
 }
 
-pub(super) fn read(check: &mut Check<'_>) -> Option<Reporting> {
-    let table: Table = check.table()?;
+pub(super) fn read(check: &mut SettingsCheck<'_>) -> Option<Reporting> {
+    let table: ReportingTable = check.table()?;
     let log_level = check.value(&table.log_level).map(|LogLevel(level)| level);
     let heartbeat = check.value(&table.status_heartbeat_interval_seconds);
     let enabled = check.value(&table.metrics.enabled);

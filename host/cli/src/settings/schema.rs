@@ -29,7 +29,7 @@ use super::{
 /// The name that distinguishes a [`Setting`] from a table.
 const SETTING: &str = "$setting";
 
-/// A setting with its given value and its default. [`Check::value`](super::Check::value) reads its value.
+/// A setting with its given value and its default. [`SettingsCheck::value`](super::SettingsCheck::value) reads its value.
 #[derive(Deserialize)]
 #[serde(rename = "$setting", bound = "")]
 pub(super) struct Setting<T> {

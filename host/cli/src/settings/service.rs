@@ -13,7 +13,7 @@ use url::Url;
 use super::kafka;
 use super::{
     Issue,
-    check::{Check, Section},
+    check::{SettingsCheck, Section},
     listener::{self, Kind},
     live,
     schema::Setting,
@@ -22,7 +22,7 @@ use super::{
 
 /// How the service runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Service {
+pub(crate) struct ServiceSettings {
     /// Whether to run one resync and exit instead of a service.
     pub(crate) once: bool,
     pub(crate) listener: Listener,
@@ -85,7 +85,7 @@ impl Eq for ResyncKey {}
 /// The port of the contract's HTTP server.
 const PORT: u16 = 8000;
 
-impl Service {
+impl ServiceSettings {
     /// Returns the access rules of a process with this client secret.
     pub(crate) fn access(&self, client_secret: &SecretString) -> HttpAccess {
         let resync = self
@@ -96,7 +96,7 @@ impl Service {
     }
 
     /// Tells Port the schedule.
-    pub(super) fn tell_port(&self, port: &mut PortConfig) {
+    pub(super) fn apply_to(&self, port: &mut PortConfig) {
         port.schedule = self
             .scheduled_minutes
             .map(|interval_minutes| ResyncSchedule { interval_minutes, since: SystemTime::now() });
@@ -104,18 +104,18 @@ impl Service {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct ServiceTable {
     bind_address: Setting<String>,
     allowed_hosts: Setting<Vec<String>>,
     path_prefix: Setting<String>,
     status_page: Setting<bool>,
 }
 
-impl Section for Service {
-    fn read(check: &mut Check<'_>) -> Option<Self> {
-        let table: Table = check.table()?;
-        let listener::Table { event_listener, scheduled_resync_interval } = check.table()?;
-        let keys: live::Table = check.table()?;
+impl Section for ServiceSettings {
+    fn read(check: &mut SettingsCheck<'_>) -> Option<Self> {
+        let table: ServiceTable = check.table()?;
+        let listener::ListenerTable { event_listener, scheduled_resync_interval } = check.table()?;
+        let keys: live::LiveTable = check.table()?;
         let kind = event_listener.kind(check);
         let listener = kind.and_then(|kind| trigger(check, kind, &event_listener));
         let resyncs = check.value(&event_listener.should_resync);
@@ -169,7 +169,7 @@ impl Section for Service {
     }
 }
 
-fn trigger(check: &mut Check<'_>, kind: Kind, settings: &listener::Listener) -> Option<Listener> {
+fn trigger(check: &mut SettingsCheck<'_>, kind: Kind, settings: &listener::ListenerSettings) -> Option<Listener> {
     let resync_on_start = check.value(&settings.resync_on_start);
     Some(match kind {
         Kind::Polling => {
@@ -198,7 +198,7 @@ fn trigger(check: &mut Check<'_>, kind: Kind, settings: &listener::Listener) -> 
     })
 }
 
-fn schedule(check: &mut Check<'_>, setting: &Setting<Count>, resyncs: bool) -> Option<u32> {
+fn schedule(check: &mut SettingsCheck<'_>, setting: &Setting<Count>, resyncs: bool) -> Option<u32> {
     let Count(minutes) = check.value(setting)?;
     if !resyncs {
         check.note(
@@ -210,7 +210,7 @@ fn schedule(check: &mut Check<'_>, setting: &Setting<Count>, resyncs: bool) -> O
     Some(u32::try_from(minutes).unwrap_or(u32::MAX))
 }
 
-fn http_port(check: &mut Check<'_>) -> Option<u16> {
+fn http_port(check: &mut SettingsCheck<'_>) -> Option<u16> {
     const NAME: &str = "APPLICATION__PORT";
     let Some(text) = check.environment().get(NAME) else { return Some(PORT) };
     text.trim()
@@ -226,7 +226,7 @@ fn http_port(check: &mut Check<'_>) -> Option<u16> {
 }
 
 /// Returns where to listen; by default, listens on all addresses only if requests come from outside.
-fn bind_address(check: &mut Check<'_>, setting: &Setting<String>, outside: bool) -> BindAddress {
+fn bind_address(check: &mut SettingsCheck<'_>, setting: &Setting<String>, outside: bool) -> BindAddress {
     let default = if outside { BindAddress::Everywhere } else { BindAddress::Loopback };
     let Some(text) = check.value(setting) else { return default };
     match text.as_str() {
@@ -245,7 +245,7 @@ fn bind_address(check: &mut Check<'_>, setting: &Setting<String>, outside: bool)
 
 /// Returns the host names of this service: those of the addresses that others use, and the additionally
 /// allowed ones.
-fn names(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
+fn names(check: &mut SettingsCheck<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
     // The code that uses them checks whether they are URLs.
     let addresses = ["base_url", "event_listener.app_host"];
     let tree = check.tree();
@@ -263,7 +263,7 @@ fn names(check: &mut Check<'_>, setting: &Setting<Vec<String>>) -> KnownNames {
     KnownNames::new(known.chain(allowed))
 }
 
-fn path_prefix(check: &mut Check<'_>, setting: &Setting<String>) -> String {
+fn path_prefix(check: &mut SettingsCheck<'_>, setting: &Setting<String>) -> String {
     let text = check.value(setting).unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     if !text.chars().all(plain) {
@@ -286,7 +286,7 @@ mod tests {
         settings::{Environment, Settings},
     };
 
-    fn load(variables: &[(&str, &str)]) -> Result<(Settings, Service), Vec<Issue>> {
+    fn load(variables: &[(&str, &str)]) -> Result<(Settings, ServiceSettings), Vec<Issue>> {
         let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
         let environment = Environment::of(&[&seed, variables].concat());
         let args = Args::parse_from(["berth", "--plugins", "/", "run"]);
@@ -299,7 +299,7 @@ mod tests {
         let interval = Duration::from_mins(1);
         assert_eq!(
             service,
-            Service {
+            ServiceSettings {
                 once: false,
                 listener: Listener::Polling { interval, resync_on_start: true },
                 scheduled_minutes: None,
@@ -328,7 +328,7 @@ mod tests {
         let at_start = service.at_start.clone();
         assert_eq!(
             service,
-            Service {
+            ServiceSettings {
                 once: false,
                 listener: Listener::Polling { interval, resync_on_start: false },
                 scheduled_minutes: Some(1440),
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn its_names_are_those_that_others_were_told() {
+    fn its_names_are_those_that_others_were_reported() {
         let (_, service) = load(&[
             ("OCEAN__EVENT_LISTENER", r#"{"type": "WEBHOOK", "app_host": "https://hooks.example.com:8443"}"#),
             ("OCEAN__BASE_URL", "https://berth.example.com/a"),
@@ -419,17 +419,17 @@ mod tests {
     }
 
     #[test]
-    fn port_is_told_where_the_webhook_is() {
+    fn port_is_informed_where_the_webhook_is() {
         for host in ["https://berth.example.com", "https://berth.example.com/"] {
             let listener = json!({"type": "WEBHOOK", "app_host": host}).to_string();
             let (settings, _) = load(&[("OCEAN__EVENT_LISTENER", &listener)]).unwrap();
-            let told = json!({"type": "WEBHOOK", "url": "https://berth.example.com/resync"});
-            assert_eq!(settings.port.changelog_destination, told);
+            let expected = json!({"type": "WEBHOOK", "url": "https://berth.example.com/resync"});
+            assert_eq!(settings.port.changelog_destination, expected);
         }
     }
 
     #[test]
-    fn each_process_does_what_its_listener_says_unless_told_otherwise() {
+    fn each_process_does_what_its_listener_says_unless_set_otherwise() {
         let schedule = 60;
         for (listener, resyncs, webhooks, notes) in [
             (json!({"type": "POLLING"}), true, true, 0),
@@ -449,7 +449,7 @@ mod tests {
             assert_eq!(service.scheduled_minutes, resyncs.then_some(schedule), "{listener}");
             assert_eq!(settings.port.schedule.is_some(), resyncs, "{listener}");
             assert_eq!(service.once, listener["type"] == "ONCE", "{listener}");
-            let live = Service { process_webhooks: webhooks, ..service.clone() };
+            let live = ServiceSettings { process_webhooks: webhooks, ..service.clone() };
             assert_eq!(service, live, "{listener}");
             if !resyncs {
                 assert_eq!(service.listener, Listener::Idle, "{listener}");
@@ -459,8 +459,8 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_once() {
-        for (listener, setting, told) in [
+    fn what_makes_no_sense_is_reported_once() {
+        for (listener, setting, expected) in [
             (r#"{"type":"SOMETIMES"}"#, "OCEAN__EVENT_LISTENER", "SOMETIMES"),
             (r#"{"type":"WEBHOOK"}"#, "OCEAN__EVENT_LISTENER__APP_HOST", "not set"),
             (r#"{"type":"ONCE","should_resync":"no"}"#, "OCEAN__EVENT_LISTENER", "nothing to do"),
@@ -470,7 +470,7 @@ mod tests {
             let issues = load(&[("OCEAN__EVENT_LISTENER", listener)]).unwrap_err();
             assert_eq!(issues.len(), 1, "{issues:?}");
             assert_eq!(issues[0].setting, setting);
-            assert!(issues[0].problem.contains(told), "{issues:?}");
+            assert!(issues[0].problem.contains(expected), "{issues:?}");
         }
         let issues = load(&[("OCEAN__PATH_PREFIX", "/{a}"), ("APPLICATION__PORT", "http")]).unwrap_err();
         assert_eq!(issues.len(), 2, "{issues:?}");

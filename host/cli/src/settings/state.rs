@@ -12,9 +12,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    check::Check,
+    check::SettingsCheck,
     schema::Setting,
-    values::{Finding, FromValue},
+    values::{ValueProblem, FromValue},
 };
 
 /// The value that turns the ledger off.
@@ -44,7 +44,7 @@ impl StateDir {
 
 /// What Berth keeps between runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct StateSettings {
     pub(crate) dir: StateDir,
     /// How long until the next full verification.
     pub(crate) verify_interval: Duration,
@@ -52,7 +52,7 @@ pub(crate) struct State {
     working_dir: PathBuf,
 }
 
-impl State {
+impl StateSettings {
     /// Returns the directory for a command with this directory, or none.
     pub(crate) fn dir(&self, given: Option<&Path>) -> StateDir {
         given.map_or_else(|| self.dir.clone(), |dir| given_dir(&self.working_dir, dir))
@@ -89,7 +89,7 @@ fn directory_of(port: &PortConfig) -> String {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
+pub(super) struct StateTable {
     #[serde(alias = "BERTH_STATE_DIR")]
     state_dir: Setting<PathBuf>,
     state_verify_interval_hours: Setting<Hours>,
@@ -99,20 +99,20 @@ pub(super) struct Table {
 struct Hours(Duration);
 
 impl FromValue for Hours {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let seconds = text.parse().ok().and_then(|hours: u32| u64::from(hours).checked_mul(3600));
         seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(|| {
             let remedy =
                 format!("use a whole number of hours, as in `{example}`; `0` verifies in every resync");
-            Finding::new(format!("found `{text}`"), remedy)
+            ValueProblem::new(format!("found `{text}`"), remedy)
         })
     }
 }
 
 /// Reads where the ledger is. The default depends on the integration's identity at Port.
-pub(super) fn read(check: &mut Check<'_>, port: Option<&PortConfig>) -> Option<State> {
-    let table: Table = check.table()?;
+pub(super) fn read(check: &mut SettingsCheck<'_>, port: Option<&PortConfig>) -> Option<StateSettings> {
+    let table: StateTable = check.table()?;
     let working_dir = check.environment().working_dir.clone();
     let dir = check.value(&table.state_dir).map_or_else(
         || {
@@ -122,7 +122,7 @@ pub(super) fn read(check: &mut Check<'_>, port: Option<&PortConfig>) -> Option<S
         |dir| given_dir(&working_dir, &dir),
     );
     let Hours(verify_interval) = check.value(&table.state_verify_interval_hours)?;
-    Some(State { dir, verify_interval, working_dir })
+    Some(StateSettings { dir, verify_interval, working_dir })
 }
 
 #[cfg(test)]
@@ -135,7 +135,7 @@ mod tests {
         settings::{Environment, Issue, Settings},
     };
 
-    fn load(variables: &[(&str, &str)], home: Option<&str>) -> Result<State, Vec<Issue>> {
+    fn load(variables: &[(&str, &str)], home: Option<&str>) -> Result<StateSettings, Vec<Issue>> {
         let seed = [("OCEAN__PORT__CLIENT_ID", "client"), ("OCEAN__PORT__CLIENT_SECRET", "secret")];
         let mut environment = Environment::of(&[&seed, variables].concat());
         environment.working_dir = "/cwd".into();

@@ -52,7 +52,7 @@ fn the_documented_command_is_understood() {
 }
 
 #[test]
-fn every_issue_is_told_at_once() {
+fn every_issue_is_reported_at_once() {
     let issues = load(&[
         ("OCEAN__PORT__CLIENT_ID", ""),
         ("OCEAN__PORT__BASE_URL", "api.getport.io"),
@@ -124,7 +124,7 @@ fn the_defaults_are_those_of_the_libraries() {
 }
 
 #[test]
-fn a_misspelt_key_of_the_file_is_told() {
+fn a_misspelt_key_of_the_file_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("berth.toml"),

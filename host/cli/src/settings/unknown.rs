@@ -3,7 +3,7 @@
 use strsim::damerau_levenshtein;
 
 use super::{
-    check::{Check, variable},
+    check::{SettingsCheck, variable},
     names,
     tree::{BERTH, Origin, Tree},
 };
@@ -47,7 +47,7 @@ const OTHER_VARIABLES: &[&str] = &[
 const OF_TESTS: &[&str] = &["BERTH_BENCH_", "BERTH_TEST_"];
 
 /// Rejects unknown settings in files, and warns about unknown variables.
-pub(super) fn check(check: &mut Check<'_>) {
+pub(super) fn check(check: &mut SettingsCheck<'_>) {
     let tree = check.tree();
     for (path, given) in tree.iter().filter(|(path, _)| !names().settings.contains(*path)) {
         match &given.origin {
@@ -82,7 +82,7 @@ pub(super) fn check(check: &mut Check<'_>) {
     }
 }
 
-fn note(check: &mut Check<'_>, path: &str, name: &str, place: &str) {
+fn note(check: &mut SettingsCheck<'_>, path: &str, name: &str, place: &str) {
     let is_table = |path: &str| {
         let inside = format!("{path}.");
         names().settings.iter().any(|setting| setting.starts_with(&inside))

@@ -8,12 +8,12 @@ use url::Url;
 
 /// What is wrong with a value, and the remedy. Never holds a secret.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct ValueProblem {
     pub(super) problem: String,
     pub(super) remedy: String,
 }
 
-impl Finding {
+impl ValueProblem {
     pub(super) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
@@ -29,49 +29,49 @@ pub(super) trait FromValue: Sized {
     ///
     /// # Errors
     /// Returns what is wrong with it.
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding>;
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem>;
 }
 
 impl FromValue for String {
-    fn from_value(value: &Value, _: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, _: &str) -> Result<Self, ValueProblem> {
         match value {
             Value::String(text) => Ok(text.trim().to_owned()),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(flag) => Ok(flag.to_string()),
-            _ => Err(Finding::new("found a list or a table where a text is expected", "give a plain text")),
+            _ => Err(ValueProblem::new("found a list or a table where a text is expected", "give a plain text")),
         }
     }
 }
 
 impl FromValue for SecretString {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         String::from_value(value, example).map(Self::from)
     }
 }
 
 impl FromValue for PathBuf {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         String::from_value(value, example).map(Self::from)
     }
 }
 
 /// Booleans in Ocean's notation.
 impl FromValue for bool {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         match text.to_ascii_lowercase().as_str() {
             "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
             "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
-            _ => Err(Finding::found(&text, "use `true` or `false`")),
+            _ => Err(ValueProblem::found(&text, "use `true` or `false`")),
         }
     }
 }
 
 /// The value as it is written; the section reads it.
-pub(super) struct Raw(pub(super) Value);
+pub(super) struct UnparsedValue(pub(super) Value);
 
-impl FromValue for Raw {
-    fn from_value(value: &Value, _: &str) -> Result<Self, Finding> {
+impl FromValue for UnparsedValue {
+    fn from_value(value: &Value, _: &str) -> Result<Self, ValueProblem> {
         Ok(Self(value.clone()))
     }
 }
@@ -80,11 +80,11 @@ impl FromValue for Raw {
 pub(super) struct Count(pub(super) usize);
 
 impl FromValue for Count {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let number = text.parse().ok().filter(|number| *number > 0).map(Self);
         number
-            .ok_or_else(|| Finding::found(&text, format!("use a whole number above zero, as in `{example}`")))
+            .ok_or_else(|| ValueProblem::found(&text, format!("use a whole number above zero, as in `{example}`")))
     }
 }
 
@@ -92,7 +92,7 @@ impl FromValue for Count {
 pub(super) struct Seconds(pub(super) Duration);
 
 impl FromValue for Seconds {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         Count::from_value(value, example).map(|Count(seconds)| Self(Duration::from_secs(seconds as u64)))
     }
 }
@@ -101,12 +101,12 @@ impl FromValue for Seconds {
 pub(super) struct Fraction(pub(super) Duration);
 
 impl FromValue for Fraction {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         seconds
             .map(Self)
-            .ok_or_else(|| Finding::found(&text, format!("use a number of seconds, as in `{example}`")))
+            .ok_or_else(|| ValueProblem::found(&text, format!("use a number of seconds, as in `{example}`")))
     }
 }
 
@@ -114,11 +114,11 @@ impl FromValue for Fraction {
 pub(super) struct Time(pub(super) Duration);
 
 impl FromValue for Time {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let remedy = || format!("use a number of seconds, as in `{example}`");
         match Fraction::from_value(value, example)? {
             Fraction(seconds) if seconds.is_zero() => {
-                Err(Finding::found(&String::from_value(value, example)?, remedy()))
+                Err(ValueProblem::found(&String::from_value(value, example)?, remedy()))
             }
             Fraction(seconds) => Ok(Self(seconds)),
         }
@@ -127,11 +127,11 @@ impl FromValue for Time {
 
 /// The URL of an HTTP server.
 impl FromValue for Url {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         match Self::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            _ => Err(Finding::new(
+            _ => Err(ValueProblem::new(
                 format!("found `{text}`, which is not an http(s) URL"),
                 format!("use one such as `{example}`"),
             )),
@@ -141,7 +141,7 @@ impl FromValue for Url {
 
 /// A list of texts: an array, JSON in a text, or comma-separated.
 impl FromValue for Vec<String> {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let of_array = |items: &[Value]| {
             let texts = items.iter().map(|item| item.as_str().map(|text| text.trim().to_owned()));
             texts.collect::<Option<Self>>()
@@ -154,7 +154,7 @@ impl FromValue for Vec<String> {
             },
             _ => None,
         };
-        texts.ok_or_else(|| Finding::new("not a list of texts", format!("use a list such as `{example}`")))
+        texts.ok_or_else(|| ValueProblem::new("not a list of texts", format!("use a list such as `{example}`")))
     }
 }
 
@@ -162,13 +162,13 @@ impl FromValue for Vec<String> {
 pub(super) struct Paths(pub(super) Vec<PathBuf>);
 
 impl FromValue for Paths {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let paths = match value {
             Value::String(one) => Some(vec![one.into()]),
             Value::Array(paths) => paths.iter().map(|path| path.as_str().map(PathBuf::from)).collect(),
             _ => None,
         };
-        let wrong = || Finding::new("not a list of paths", format!("use a list such as `{example}`"));
+        let wrong = || ValueProblem::new("not a list of paths", format!("use a list such as `{example}`"));
         paths.map(Self).ok_or_else(wrong)
     }
 }
@@ -185,7 +185,7 @@ pub(super) trait Words: Copy + 'static {
 }
 
 impl<T: Words> FromValue for OneOf<T> {
-    fn from_value(value: &Value, example: &str) -> Result<Self, Finding> {
+    fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let is = |word: &str| if T::ANY_CASE { word.eq_ignore_ascii_case(&text) } else { word == text };
         let found = T::WORDS.iter().find(|(word, _)| is(word));
@@ -195,7 +195,7 @@ impl<T: Words> FromValue for OneOf<T> {
                 Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
                 _ => words.concat(),
             };
-            Finding::found(&text, format!("use {words}"))
+            ValueProblem::found(&text, format!("use {words}"))
         })
     }
 }
@@ -243,7 +243,7 @@ mod tests {
     fn a_wrong_word_is_answered_with_the_right_ones() {
         let read = |text: &str| OneOf::<Fruit>::from_value(&json!(text), "apple").map(|OneOf(fruit)| fruit);
         assert_eq!(read(" pear ").unwrap(), Fruit::Pear);
-        let Finding { problem, remedy } = read("Pear").unwrap_err();
+        let ValueProblem { problem, remedy } = read("Pear").unwrap_err();
         assert_eq!((problem.as_str(), remedy.as_str()), ("found `Pear`", "use `apple`, `pear` or `plum`"));
     }
 

@@ -37,10 +37,10 @@ where
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let mut line = Line(Map::new());
-        let told = event.metadata();
+        let metadata = event.metadata();
         line.0.insert("timestamp".into(), timestamp.into());
-        line.0.insert("level".into(), told.level().as_str().into());
-        line.0.insert("target".into(), told.target().into());
+        line.0.insert("level".into(), metadata.level().as_str().into());
+        line.0.insert("target".into(), metadata.target().into());
         line.0.insert("message".into(), "".into());
         for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             line.0.insert("span".into(), span.name().into());

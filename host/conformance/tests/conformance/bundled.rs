@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, fs, sync::Arc};
 
-use berth_conformance::{Complaint, Conformance};
+use berth_conformance::{Violation, Conformance};
 use berth_core::{Kind, MapContext, Partition};
 use berth_engine::Engine;
 use futures::{StreamExt as _, stream};
@@ -22,7 +22,7 @@ struct Case {
 /// The result of a case.
 struct Checked {
     plugin: String,
-    complaints: Vec<String>,
+    violations: Vec<String>,
     variants: usize,
     entities: usize,
 }
@@ -70,12 +70,12 @@ async fn check(case: Case, engine: Arc<Engine>) -> Checked {
     }
     let resources = suite.resources(&answer).unwrap();
     let made = suite.golden(&resources).await.unwrap();
-    let mut complaints = if is_usual { compare(&plugin, &fixture, &made) } else { Vec::new() };
+    let mut violations = if is_usual { compare(&plugin, &fixture, &made) } else { Vec::new() };
     let (found, cost) = suite.check(&resources).await.unwrap();
-    complaints.extend(found.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")));
-    let told = |complaint| format!("{plugin}/{fixture}{place}: {complaint}");
+    violations.extend(found.into_iter().map(|Violation { at, what }| format!("{at}: {what}")));
+    let reported = |violation| format!("{plugin}/{fixture}{place}: {violation}");
     Checked {
-        complaints: complaints.into_iter().map(told).collect(),
+        violations: violations.into_iter().map(reported).collect(),
         variants: cost.variants,
         entities: made["entities"].as_array().unwrap().len(),
         plugin,
@@ -112,14 +112,14 @@ async fn the_bundled_plugins_keep_what_every_plugin_promises() {
         assert!(checked.len() > 350 && variants > 70_000, "{} fixtures, {variants} variants", checked.len());
     }
     let mut entities = BTreeMap::new();
-    let mut complaints = Vec::new();
-    for Checked { plugin, complaints: found, entities: made, .. } in checked {
+    let mut violations = Vec::new();
+    for Checked { plugin, violations: found, entities: made, .. } in checked {
         *entities.entry(plugin).or_insert(0) += made;
-        complaints.extend(found);
+        violations.extend(found);
     }
     let none = entities.into_iter().filter(|(_, made)| *made == 0);
-    complaints.extend(none.map(|(plugin, _)| format!("{plugin} creates no entity from any fixture")));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    violations.extend(none.map(|(plugin, _)| format!("{plugin} creates no entity from any fixture")));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 /// A mapping of tags that the option fills: every fixture has them, and they are used only if the option is

@@ -11,13 +11,13 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use crate::{Subject, engine, subjects};
+use crate::{Case, engine, subjects};
 
 /// Batches of changed resources for each kind, and resources in each.
 const BATCHES: u32 = 2;
 const RESOURCES: usize = 80;
 
-impl Subject {
+impl Case {
     async fn map(&self, mapping: Mapping, resources: &[Value]) -> Result<MapReport, String> {
         let page = RawPage {
             region: None,

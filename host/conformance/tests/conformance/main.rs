@@ -50,17 +50,17 @@ fn engine() -> &'static Arc<Engine> {
 }
 
 /// A bundled plugin with its one kind.
-struct Subject {
+struct Case {
     plugin: String,
     kind: KindManifest,
 }
 
 /// Returns the bundled plugins, or the requested one.
-fn subjects() -> Vec<Subject> {
+fn subjects() -> Vec<Case> {
     let only = env::var("BERTH_TEST_PLUGIN").ok();
     let subject = |PluginInfo { name, manifest, .. }: PluginInfo| {
         assert_eq!(manifest.kinds.len(), 1, "{name} has one kind, and fixtures of it");
-        Subject { kind: manifest.kinds[0].clone(), plugin: name }
+        Case { kind: manifest.kinds[0].clone(), plugin: name }
     };
     let all = engine().plugins().into_iter().map(subject);
     let found: Vec<_> = all.filter(|found| only.as_ref().is_none_or(|only| *only == found.plugin)).collect();
@@ -81,7 +81,7 @@ fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
 }
 
-impl Subject {
+impl Case {
     /// Returns the fixtures of its folder by name; there is at least one.
     fn fixtures(&self) -> Vec<(String, Value)> {
         let folder = plugins().join(&self.plugin).join("fixtures");

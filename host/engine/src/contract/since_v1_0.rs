@@ -6,8 +6,8 @@ use wasmtime::{
 };
 
 use self::{berth::plugin::log::Level, exports::berth::plugin::mapper};
-use super::{Batch, Output, Program};
-use crate::sandbox::{Guest, LogLevel};
+use super::{MapBatch, OutputForm, Program};
+use crate::sandbox::{Guest, PluginLogLevel};
 
 include!(concat!(env!("OUT_DIR"), "/plugin.rs"));
 
@@ -30,7 +30,7 @@ impl Program for V1_0 {
     fn map_batch(
         &self,
         store: &mut Store<Guest>,
-        batch: Batch<'_>,
+        batch: MapBatch<'_>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
         let account = &batch.context.account;
         let options: Vec<&str> = batch.context.options.iter().map(String::as_str).collect();
@@ -42,8 +42,8 @@ impl Program for V1_0 {
             partition: account.partition.as_str(),
             options: &options,
             output: match batch.output {
-                Output::Entities => mapper::Output::Entities,
-                Output::Documents => mapper::Output::Documents,
+                OutputForm::Entities => mapper::Output::Entities,
+                OutputForm::Documents => mapper::Output::Documents,
             },
         };
         let plugin = self.0.instantiate(&mut *store)?;
@@ -54,10 +54,10 @@ impl Program for V1_0 {
 impl berth::plugin::log::Host for Guest {
     fn log(&mut self, level: Level, message: String) {
         let level = match level {
-            Level::Debug => LogLevel::Debug,
-            Level::Info => LogLevel::Info,
-            Level::Warn => LogLevel::Warn,
-            Level::Error => LogLevel::Error,
+            Level::Debug => PluginLogLevel::Debug,
+            Level::Info => PluginLogLevel::Info,
+            Level::Warn => PluginLogLevel::Warn,
+            Level::Error => PluginLogLevel::Error,
         };
         self.write_log(level, &message);
     }

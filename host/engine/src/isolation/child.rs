@@ -13,18 +13,18 @@ use berth_core::MapContext;
 use wasmtime::{Store, component::Component};
 
 use super::{
-    IsolationWalls, Role,
-    protocol::{self, Done, Ended, Outcome, Reply, Request, Start, Started},
-    walls,
+    ProcessLockdown, Role,
+    protocol::{self, CallEnd, CallFailure, CallOutcome, ProcessReply, ProcessRequest, Start, Started},
+    lockdown,
 };
 use crate::{
     Limits,
     cache::{CODE_BYTES, ready},
-    contract::{Batch, Output, jq_v1_0::Instance},
+    contract::{MapBatch, OutputForm, jq_v1_0::Instance},
     interfaces::Interfaces,
     loader::{Code, bind},
     runtime::{Runtime, Setup, THREAD_STACK},
-    sandbox::{Bounds, Failure, Guest, LOG_LINE_BYTES, Lines, Said, Speaker},
+    sandbox::{Bounds, PluginFailure, Guest, LOG_LINE_BYTES, Lines, LoggedLine, LogContext},
     wasi::{Inputs, Seed},
 };
 
@@ -33,7 +33,7 @@ type Out = Arc<Mutex<File>>;
 /// Maps what arrives on standard input until that ends.
 pub(crate) fn run() -> ExitCode {
     // This comes first, before any other thread runs.
-    let first = walls::close_first();
+    let first = lockdown::close_first();
     let served = thread::Builder::new().stack_size(THREAD_STACK).spawn(move || serve(first));
     match served.map(thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
@@ -42,21 +42,21 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn serve(first: Result<IsolationWalls, String>) -> io::Result<()> {
+fn serve(first: Result<ProcessLockdown, String>) -> io::Result<()> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = Arc::new(Mutex::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
     let (start, code) = protocol::read::<Start>(&mut input, CODE_BYTES)?;
     let memory_bytes = start.limits.memory_bytes;
     let loaded = first
         .map_err(Started::Open)
-        .and_then(|walls| Ok((walls, load(&start, &code, Arc::clone(&output))?)))
-        .and_then(|loaded| walls::close(memory_of(&start.limits)).map(|()| loaded).map_err(Started::Open));
+        .and_then(|lockdown| Ok((lockdown, load(&start, &code, Arc::clone(&output))?)))
+        .and_then(|loaded| lockdown::close(memory_of(&start.limits)).map(|()| loaded).map_err(Started::Open));
     drop(code);
-    let (walls, mut server) = match loaded {
+    let (lockdown, mut server) = match loaded {
         Ok(loaded) => loaded,
         Err(not) => return send(&output, &not, &[]),
     };
-    send(&output, &Started::Ready(walls), &[])?;
+    send(&output, &Started::Ready(lockdown), &[])?;
     loop {
         let (request, body) = match protocol::read(&mut input, memory_bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -64,7 +64,7 @@ fn serve(first: Result<IsolationWalls, String>) -> io::Result<()> {
         };
         let Some(server) = &mut server else { return Ok(()) };
         let (done, returned) = server.answer(request, &body);
-        send(&output, &Reply::Done(done), &returned)?;
+        send(&output, &ProcessReply::Done(done), &returned)?;
     }
 }
 
@@ -93,10 +93,10 @@ struct Server {
 fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Started> {
     let Start { setup, role, sha256, limits, wasi } = start;
     let setup = Setup::of_name(setup).ok_or_else(|| Started::OtherEngine(format!("no setup `{setup}`")))?;
-    let lines = Lines::To(Arc::new(move |said: Said<'_>| {
+    let lines = Lines::To(Arc::new(move |said: LoggedLine<'_>| {
         let reply = match said {
-            Said::Line(level, message) => Reply::Line { level, message: message.to_owned() },
-            Said::Frame(frame) => Reply::Frame(frame.to_owned()),
+            LoggedLine::Line(level, message) => ProcessReply::Line { level, message: message.to_owned() },
+            LoggedLine::Frame(frame) => ProcessReply::Frame(frame.to_owned()),
         };
         // Without a reader, the response fails as well.
         _ = send(&output, &reply, &[]);
@@ -122,27 +122,27 @@ fn load(start: &Start, code: &[u8], output: Out) -> Result<Option<Server>, Start
 }
 
 impl Server {
-    fn answer(&mut self, request: Request, body: &[u8]) -> (Done, Vec<u8>) {
+    fn answer(&mut self, request: ProcessRequest, body: &[u8]) -> (CallEnd, Vec<u8>) {
         match (request, self.code.clone()) {
-            (Request::Manifest { bounds }, Code::Mapper(program)) => {
+            (ProcessRequest::Manifest { bounds }, Code::Mapper(program)) => {
                 let inputs = Some(Inputs::of_manifest(self.seed));
                 let mut store = self.store(inputs, bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| program.manifest(store));
                 done(called.map(Ok), store.data())
             }
-            (Request::Map { bounds, time, batch }, Code::Mapper(program)) => {
+            (ProcessRequest::Map { bounds, time, batch }, Code::Mapper(program)) => {
                 let context = MapContext {
                     account: Arc::new(batch.account),
                     region: batch.region,
                     options: batch.options,
                 };
-                let output = if batch.documents { Output::Documents } else { Output::Entities };
-                let batch = Batch { kind: &batch.kind, context: &context, output, resources: body };
+                let output = if batch.documents { OutputForm::Documents } else { OutputForm::Entities };
+                let batch = MapBatch { kind: &batch.kind, context: &context, output, resources: body };
                 let mut store = self.store(time.map(|time| Inputs { seed: self.seed, time }), bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| program.map_batch(store, batch));
                 done(called, store.data())
             }
-            (Request::Compile { bounds }, Code::Jq(evaluator)) => {
+            (ProcessRequest::Compile { bounds }, Code::Jq(evaluator)) => {
                 self.session = None;
                 let mut store = self.store(Some(Inputs::of_manifest(self.seed)), bounds);
                 let called = Runtime::call_in(&mut store, bounds, |store| {
@@ -158,7 +158,7 @@ impl Server {
                 self.session = instance.map(|instance| (store, instance));
                 done
             }
-            (Request::Evaluate { bounds, now }, Code::Jq(_)) => {
+            (ProcessRequest::Evaluate { bounds, now }, Code::Jq(_)) => {
                 let Some((store, instance)) = &mut self.session else { return nothing() };
                 let called = Runtime::call_in(store, bounds, |store| instance.evaluate(store, body, now));
                 done(called, store.data())
@@ -169,39 +169,39 @@ impl Server {
 
     fn store(&self, inputs: Option<Inputs>, bounds: Bounds) -> Store<Guest> {
         // The parent knows the plugin and its batch.
-        let speaker = Speaker { plugin: "".into(), at: "".into() };
-        self.runtime.store(&speaker, inputs, bounds.log)
+        let log_context = LogContext { plugin: "".into(), at: "".into() };
+        self.runtime.store(&log_context, inputs, bounds.log)
     }
 }
 
 /// Returns the response to a request that does not fit the code.
-fn nothing() -> (Done, Vec<u8>) {
-    let outcome = Outcome::Failed(Ended::Trapped("it got a request that does not fit its code".into()));
-    (Done { outcome, peak_memory: 0, memory: 0, dropped: 0 }, Vec::new())
+fn nothing() -> (CallEnd, Vec<u8>) {
+    let outcome = CallOutcome::Failed(CallFailure::Trapped("it got a request that does not fit its code".into()));
+    (CallEnd { outcome, peak_memory: 0, memory: 0, dropped: 0 }, Vec::new())
 }
 
-fn done(called: Result<Result<Vec<u8>, String>, Failure>, guest: &Guest) -> (Done, Vec<u8>) {
+fn done(called: Result<Result<Vec<u8>, String>, PluginFailure>, guest: &Guest) -> (CallEnd, Vec<u8>) {
     let (outcome, returned) = match called {
-        Ok(Ok(returned)) => (Outcome::Returned, returned),
-        Ok(Err(reason)) => (Outcome::Refused(cut(&reason)), Vec::new()),
-        Err(failure) => (Outcome::Failed(ended(&failure)), Vec::new()),
+        Ok(Ok(returned)) => (CallOutcome::Returned, returned),
+        Ok(Err(reason)) => (CallOutcome::Refused(cut(&reason)), Vec::new()),
+        Err(failure) => (CallOutcome::Failed(ended(&failure)), Vec::new()),
     };
     let (peak_memory, memory) = (guest.peak_memory(), guest.memory());
-    (Done { outcome, peak_memory, memory, dropped: guest.dropped_lines() }, returned)
+    (CallEnd { outcome, peak_memory, memory, dropped: guest.dropped_lines() }, returned)
 }
 
-fn ended(failure: &Failure) -> Ended {
+fn ended(failure: &PluginFailure) -> CallFailure {
     match failure {
-        Failure::Deadline { .. } => Ended::Deadline,
-        Failure::Memory { .. } => Ended::Memory,
-        Failure::Output { .. } => Ended::Output,
-        Failure::Recursion => Ended::Recursion,
-        Failure::Handles => Ended::Handles,
-        Failure::Exited { code } => Ended::Exited(*code),
-        Failure::Panicked(text) => Ended::Panicked(cut(text)),
-        Failure::Denied(import) => Ended::Denied(cut(import)),
-        Failure::Trapped(trap) => Ended::Trapped(cut(trap)),
-        other => Ended::Trapped(cut(&other.to_string())),
+        PluginFailure::Deadline { .. } => CallFailure::Deadline,
+        PluginFailure::Memory { .. } => CallFailure::Memory,
+        PluginFailure::Output { .. } => CallFailure::Output,
+        PluginFailure::Recursion => CallFailure::Recursion,
+        PluginFailure::Handles => CallFailure::Handles,
+        PluginFailure::Exited { code } => CallFailure::Exited(*code),
+        PluginFailure::Panicked(text) => CallFailure::Panicked(cut(text)),
+        PluginFailure::Denied(import) => CallFailure::Denied(cut(import)),
+        PluginFailure::Trapped(trap) => CallFailure::Trapped(cut(trap)),
+        other => CallFailure::Trapped(cut(&other.to_string())),
     }
 }
 

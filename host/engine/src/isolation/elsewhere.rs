@@ -4,19 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use berth_core::Problem;
 
-use super::{IsolationProcess, IsolationWalls, Role};
+use super::{IsolationProcess, ProcessLockdown, Role};
 use crate::{
     Limits, Wasi,
-    contract::Batch,
+    contract::MapBatch,
     runtime::Setup,
-    sandbox::{Bounds, Called, Failure, Speaker},
+    sandbox::{Bounds, Called, PluginFailure, LogContext},
     wasi::Inputs,
 };
 
 pub(crate) enum Pool {}
-pub(crate) enum Apart {}
+pub(crate) enum IsolatedComponent {}
 pub(crate) enum NotStarted {}
-pub(crate) enum Session {}
+pub(crate) enum MappingProcess {}
 
 impl Pool {
     pub(crate) fn open(
@@ -28,7 +28,7 @@ impl Pool {
         Err("process isolation is only available on Linux".into())
     }
 
-    pub(crate) fn walls(&self) -> IsolationWalls {
+    pub(crate) fn lockdown(&self) -> ProcessLockdown {
         match *self {}
     }
 
@@ -47,44 +47,44 @@ impl NotStarted {
     }
 }
 
-impl Apart {
+impl IsolatedComponent {
     pub(crate) fn start(pool: &Arc<Pool>, _: Role, _: &str, _: Arc<Vec<u8>>) -> Result<Self, NotStarted> {
         match **pool {}
     }
 
-    pub(crate) fn manifest(&self, _: &Speaker, _: Bounds) -> Called<Vec<u8>> {
+    pub(crate) fn manifest(&self, _: &LogContext, _: Bounds) -> Called<Vec<u8>> {
         match *self {}
     }
 
     pub(crate) fn map_batch(
         &self,
-        _: &Speaker,
+        _: &LogContext,
         _: Option<Inputs>,
         _: Bounds,
-        _: Batch<'_>,
+        _: MapBatch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {
         match *self {}
     }
 }
 
-impl Session {
+impl MappingProcess {
     pub(crate) fn compile(
-        apart: &Apart,
+        apart: &IsolatedComponent,
         _: Option<Self>,
-        _: &Speaker,
+        _: &LogContext,
         _: &[u8],
         _: Bounds,
-    ) -> Result<Result<Self, String>, Failure> {
+    ) -> Result<Result<Self, String>, PluginFailure> {
         match *apart {}
     }
 
     pub(crate) fn evaluate(
         &mut self,
-        _: &Apart,
+        _: &IsolatedComponent,
         _: &[u8],
         _: u64,
         _: Bounds,
-    ) -> Result<Result<Vec<u8>, String>, Failure> {
+    ) -> Result<Result<Vec<u8>, String>, PluginFailure> {
         match *self {}
     }
 

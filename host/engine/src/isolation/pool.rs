@@ -16,16 +16,16 @@ use std::{
 use berth_core::{Account, Problem, ProblemCode};
 
 use super::{
-    ARGUMENT, IsolationProcess, IsolationWalls, Role,
-    process::{Lost, Process},
-    protocol::{BatchOf, Done, Ended, Outcome, Reply, Request, Start, Started},
+    ARGUMENT, IsolationProcess, ProcessLockdown, Role,
+    process::{ProcessLost, Process},
+    protocol::{BatchOf, CallEnd, CallFailure, CallOutcome, ProcessReply, ProcessRequest, Start, Started},
 };
 use crate::{
     Limits, Wasi,
-    contract::{Batch, Output},
+    contract::{MapBatch, OutputForm},
     loader::{compiled_for_another_engine, misfits_the_contract},
     runtime::Setup,
-    sandbox::{Bounds, Called, Failure, LOG_LINE_BYTES, Lines, Log, Speaker, printable},
+    sandbox::{Bounds, Called, PluginFailure, LOG_LINE_BYTES, Lines, PluginLog, LogContext, printable},
     subprocess,
     wasi::Inputs,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Pool {
     setup: Setup,
     limits: Limits,
     wasi: Wasi,
-    walls: IsolationWalls,
+    lockdown: ProcessLockdown,
     starts: mpsc::Sender<mpsc::Sender<io::Result<Child>>>,
     /// Idle processes by component, most recently used last.
     idle: Mutex<Vec<(u64, Process)>>,
@@ -78,21 +78,21 @@ impl Pool {
             setup,
             limits,
             wasi,
-            walls: IsolationWalls { landlock: true },
+            lockdown: ProcessLockdown { landlock: true },
             starts,
             idle: Mutex::default(),
             // Each worker uses one, and may need one of another component next.
             most_idle: workers.saturating_mul(2),
             components: AtomicU64::new(0),
         };
-        let (_, walls) = pool.start(Role::Probe, "", &[]).map_err(|error| error.problem().message)?;
-        pool.walls = walls;
+        let (_, lockdown) = pool.start(Role::Probe, "", &[]).map_err(|error| error.problem().message)?;
+        pool.lockdown = lockdown;
         Ok(Arc::new(pool))
     }
 
     /// Returns the mechanisms that isolate the processes.
-    pub(crate) fn walls(&self) -> IsolationWalls {
-        self.walls
+    pub(crate) fn lockdown(&self) -> ProcessLockdown {
+        self.lockdown
     }
 
     /// Returns whether a component of a file runs in separate processes.
@@ -104,7 +104,7 @@ impl Pool {
         role == Role::Evaluator || !trusted()
     }
 
-    fn start(&self, role: Role, sha256: &str, code: &[u8]) -> Result<(Process, IsolationWalls), NotStarted> {
+    fn start(&self, role: Role, sha256: &str, code: &[u8]) -> Result<(Process, ProcessLockdown), NotStarted> {
         let failed = |error: &dyn std::fmt::Display| NotStarted::Failed(error.to_string());
         let (started, starting) = mpsc::channel();
         self.starts.send(started).map_err(|error| failed(&error))?;
@@ -120,14 +120,14 @@ impl Pool {
         let until = Instant::now() + START;
         let sent = process.send(&start, code, until);
         match sent.and_then(|()| process.receive::<Started>(0, until)) {
-            Ok((Started::Ready(walls), _)) => Ok((process, walls)),
+            Ok((Started::Ready(lockdown), _)) => Ok((process, lockdown)),
             Ok((Started::OtherEngine(reason), _)) => Err(NotStarted::OtherEngine(text(&reason))),
             Ok((Started::Unfit(reason), _)) => Err(NotStarted::Unfit(text(&reason))),
             Ok((Started::Open(reason), _)) => Err(NotStarted::Failed(text(&reason))),
-            Err(Lost::Late) => {
+            Err(ProcessLost::Late) => {
                 Err(NotStarted::Failed(format!("it took longer than {} s to start", START.as_secs())))
             }
-            Err(Lost::Ended(how)) => Err(NotStarted::Failed(how)),
+            Err(ProcessLost::Ended(how)) => Err(NotStarted::Failed(how)),
         }
     }
 
@@ -175,7 +175,7 @@ impl NotStarted {
 }
 
 /// A component whose code runs in separate processes.
-pub(crate) struct Apart {
+pub(crate) struct IsolatedComponent {
     pool: Arc<Pool>,
     component: u64,
     role: Role,
@@ -183,7 +183,7 @@ pub(crate) struct Apart {
     code: Arc<Vec<u8>>,
 }
 
-impl Apart {
+impl IsolatedComponent {
     /// Starts a first process, which takes the next batch.
     ///
     /// # Errors
@@ -202,19 +202,19 @@ impl Apart {
     }
 
     /// Requests the manifest.
-    pub(crate) fn manifest(&self, speaker: &Speaker, bounds: Bounds) -> Called<Vec<u8>> {
-        let Called { result, peak_memory } = self.call(speaker, bounds, &Request::Manifest { bounds }, &[]);
-        let result = result.and_then(|returned| returned.map_err(|reason| Failure::refused(&reason)));
+    pub(crate) fn manifest(&self, log_context: &LogContext, bounds: Bounds) -> Called<Vec<u8>> {
+        let Called { result, peak_memory } = self.call(log_context, bounds, &ProcessRequest::Manifest { bounds }, &[]);
+        let result = result.and_then(|returned| returned.map_err(|reason| PluginFailure::refused(&reason)));
         Called { result, peak_memory }
     }
 
     /// Maps a batch.
     pub(crate) fn map_batch(
         &self,
-        speaker: &Speaker,
+        log_context: &LogContext,
         inputs: Option<Inputs>,
         bounds: Bounds,
-        batch: Batch<'_>,
+        batch: MapBatch<'_>,
     ) -> Called<Result<Vec<u8>, String>> {
         let context = batch.context;
         let of = BatchOf {
@@ -222,20 +222,20 @@ impl Apart {
             account: Account::clone(&context.account),
             region: context.region.clone(),
             options: context.options.clone(),
-            documents: batch.output == Output::Documents,
+            documents: batch.output == OutputForm::Documents,
         };
-        let request = Request::Map { bounds, time: inputs.map(|inputs| inputs.time), batch: of };
-        self.call(speaker, bounds, &request, batch.resources)
+        let request = ProcessRequest::Map { bounds, time: inputs.map(|inputs| inputs.time), batch: of };
+        self.call(log_context, bounds, &request, batch.resources)
     }
 
     fn call(
         &self,
-        speaker: &Speaker,
+        log_context: &LogContext,
         bounds: Bounds,
-        request: &Request,
+        request: &ProcessRequest,
         body: &[u8],
     ) -> Called<Result<Vec<u8>, String>> {
-        let mut log = Log::new(speaker.clone(), &self.pool.limits, bounds.log, Lines::Log);
+        let mut log = PluginLog::new(log_context.clone(), &self.pool.limits, bounds.log, Lines::Log);
         let called = self.process().and_then(|mut process| {
             let answer = self.ask(&mut process, &mut log, bounds, request, body)?;
             self.keep(process);
@@ -243,13 +243,13 @@ impl Apart {
         });
         log.close();
         match called {
-            Ok(Answer { result, peak_memory, .. }) => Called { result, peak_memory },
+            Ok(PluginOutput { result, peak_memory, .. }) => Called { result, peak_memory },
             Err(failure) => Called { result: Err(failure), peak_memory: 0 },
         }
     }
 
     /// Returns a process that waits for a batch.
-    fn process(&self) -> Result<Process, Failure> {
+    fn process(&self) -> Result<Process, PluginFailure> {
         loop {
             let mut idle = self.pool.idle();
             let Some(at) = idle.iter().rposition(|(component, _)| *component == self.component) else {
@@ -265,9 +265,9 @@ impl Apart {
         self.new_process()
     }
 
-    fn new_process(&self) -> Result<Process, Failure> {
+    fn new_process(&self) -> Result<Process, PluginFailure> {
         let started = self.pool.start(self.role, &self.sha256, &self.code);
-        started.map(|(process, _)| process).map_err(|error| Failure::Unloadable(error.problem()))
+        started.map(|(process, _)| process).map_err(|error| PluginFailure::Unloadable(error.problem()))
     }
 
     fn keep(&self, process: Process) {
@@ -283,37 +283,37 @@ impl Apart {
     fn ask(
         &self,
         process: &mut Process,
-        log: &mut Log,
+        log: &mut PluginLog,
         bounds: Bounds,
-        request: &Request,
+        request: &ProcessRequest,
         body: &[u8],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<PluginOutput, PluginFailure> {
         let limits = &self.pool.limits;
         // The process must hold the body in memory.
         if body.len() > limits.memory_bytes {
-            return Err(Failure::Memory { limit: limits.memory_bytes });
+            return Err(PluginFailure::Memory { limit: limits.memory_bytes });
         }
         let until = Instant::now() + bounds.deadline + GRACE;
         let failed = |lost| match lost {
-            Lost::Late => Failure::Deadline { limit: bounds.deadline },
-            Lost::Ended(how) => Failure::Ended(how),
+            ProcessLost::Late => PluginFailure::Deadline { limit: bounds.deadline },
+            ProcessLost::Ended(how) => PluginFailure::Ended(how),
         };
         process.send(request, body, until).map_err(failed)?;
         for _ in 0..limits.log_lines.saturating_add(MORE_REPLIES) {
-            match process.receive::<Reply>(bounds.output_bytes, until).map_err(failed)? {
-                (Reply::Line { level, message }, _) => log.write(level, &message),
-                (Reply::Frame(frame), _) => log.frame(&frame),
-                (Reply::Done(done), body) => {
+            match process.receive::<ProcessReply>(bounds.output_bytes, until).map_err(failed)? {
+                (ProcessReply::Line { level, message }, _) => log.write(level, &message),
+                (ProcessReply::Frame(frame), _) => log.frame(&frame),
+                (ProcessReply::Done(done), body) => {
                     log.dropped_before(done.dropped);
-                    return Ok(Answer::of(done, body, bounds, limits));
+                    return Ok(PluginOutput::of(done, body, bounds, limits));
                 }
             }
         }
-        Err(Failure::Ended("it sent too many log lines".into()))
+        Err(PluginFailure::Ended("it sent too many log lines".into()))
     }
 }
 
-impl Drop for Apart {
+impl Drop for IsolatedComponent {
     /// No further batch will use its processes.
     fn drop(&mut self) {
         let mut idle = self.pool.idle();
@@ -324,27 +324,27 @@ impl Drop for Apart {
 }
 
 /// The response to a request.
-struct Answer {
-    result: Result<Result<Vec<u8>, String>, Failure>,
+struct PluginOutput {
+    result: Result<Result<Vec<u8>, String>, PluginFailure>,
     peak_memory: usize,
     memory: usize,
 }
 
-impl Answer {
-    fn of(done: Done, body: Vec<u8>, bounds: Bounds, limits: &Limits) -> Self {
+impl PluginOutput {
+    fn of(done: CallEnd, body: Vec<u8>, bounds: Bounds, limits: &Limits) -> Self {
         let result = match done.outcome {
-            Outcome::Returned => Ok(Ok(body)),
-            Outcome::Refused(reason) => Ok(Err(reason)),
-            Outcome::Failed(ended) => Err(match ended {
-                Ended::Deadline => Failure::Deadline { limit: bounds.deadline },
-                Ended::Memory => Failure::Memory { limit: limits.memory_bytes },
-                Ended::Output => Failure::Output { limit: bounds.output_bytes },
-                Ended::Recursion => Failure::Recursion,
-                Ended::Handles => Failure::Handles,
-                Ended::Exited(code) => Failure::Exited { code },
-                Ended::Panicked(what) => Failure::Panicked(text(&what)),
-                Ended::Denied(what) => Failure::Denied(text(&what)),
-                Ended::Trapped(what) => Failure::Trapped(text(&what)),
+            CallOutcome::Returned => Ok(Ok(body)),
+            CallOutcome::Refused(reason) => Ok(Err(reason)),
+            CallOutcome::Failed(ended) => Err(match ended {
+                CallFailure::Deadline => PluginFailure::Deadline { limit: bounds.deadline },
+                CallFailure::Memory => PluginFailure::Memory { limit: limits.memory_bytes },
+                CallFailure::Output => PluginFailure::Output { limit: bounds.output_bytes },
+                CallFailure::Recursion => PluginFailure::Recursion,
+                CallFailure::Handles => PluginFailure::Handles,
+                CallFailure::Exited(code) => PluginFailure::Exited { code },
+                CallFailure::Panicked(what) => PluginFailure::Panicked(text(&what)),
+                CallFailure::Denied(what) => PluginFailure::Denied(text(&what)),
+                CallFailure::Trapped(what) => PluginFailure::Trapped(text(&what)),
             }),
         };
         let within = |memory: usize| memory.min(limits.memory_bytes);
@@ -359,50 +359,50 @@ fn text(text: &str) -> String {
 }
 
 /// A process that has compiled a user's own mapping.
-pub(crate) struct Session {
+pub(crate) struct MappingProcess {
     process: Process,
-    log: Log,
+    log: PluginLog,
     memory: usize,
 }
 
-impl Session {
+impl MappingProcess {
     /// Compiles a mapping, in the process of an earlier mapping if there is one. The inner error says what
     /// is wrong with the mapping.
     pub(crate) fn compile(
-        apart: &Apart,
+        apart: &IsolatedComponent,
         former: Option<Self>,
-        speaker: &Speaker,
+        log_context: &LogContext,
         mapping: &[u8],
         bounds: Bounds,
-    ) -> Result<Result<Self, String>, Failure> {
+    ) -> Result<Result<Self, String>, PluginFailure> {
         let process = match former {
             Some(Self { process, .. }) => process,
             None => apart.process()?,
         };
-        let log = Log::new(speaker.clone(), &apart.pool.limits, bounds.log, Lines::Log);
+        let log = PluginLog::new(log_context.clone(), &apart.pool.limits, bounds.log, Lines::Log);
         let mut session = Self { process, log, memory: 0 };
-        let compiled = session.ask(apart, bounds, &Request::Compile { bounds }, mapping)?;
+        let compiled = session.ask(apart, bounds, &ProcessRequest::Compile { bounds }, mapping)?;
         Ok(compiled.map(|_| session))
     }
 
     /// Evaluates the mapping on documents.
     pub(crate) fn evaluate(
         &mut self,
-        apart: &Apart,
+        apart: &IsolatedComponent,
         documents: &[u8],
         now: u64,
         bounds: Bounds,
-    ) -> Result<Result<Vec<u8>, String>, Failure> {
-        self.ask(apart, bounds, &Request::Evaluate { bounds, now }, documents)
+    ) -> Result<Result<Vec<u8>, String>, PluginFailure> {
+        self.ask(apart, bounds, &ProcessRequest::Evaluate { bounds, now }, documents)
     }
 
     fn ask(
         &mut self,
-        apart: &Apart,
+        apart: &IsolatedComponent,
         bounds: Bounds,
-        request: &Request,
+        request: &ProcessRequest,
         body: &[u8],
-    ) -> Result<Result<Vec<u8>, String>, Failure> {
+    ) -> Result<Result<Vec<u8>, String>, PluginFailure> {
         let answer = apart.ask(&mut self.process, &mut self.log, bounds, request, body)?;
         self.memory = answer.memory;
         answer.result

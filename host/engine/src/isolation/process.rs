@@ -26,7 +26,7 @@ pub(super) struct Process {
 
 /// Why a process gave no response.
 #[derive(Debug)]
-pub(super) enum Lost {
+pub(super) enum ProcessLost {
     /// It exceeded the time limit.
     Late,
     /// It ended, or sent invalid data.
@@ -55,7 +55,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    pub(super) fn send(&mut self, header: &impl Serialize, body: &[u8], until: Instant) -> Result<(), Lost> {
+    pub(super) fn send(&mut self, header: &impl Serialize, body: &[u8], until: Instant) -> Result<(), ProcessLost> {
         let sent = protocol::write(&mut Timed { pipe: &mut self.input, until }, header, body);
         sent.map_err(|error| self.lost(&error))
     }
@@ -65,16 +65,16 @@ impl Process {
         &mut self,
         most: usize,
         until: Instant,
-    ) -> Result<(H, Vec<u8>), Lost> {
+    ) -> Result<(H, Vec<u8>), ProcessLost> {
         let received = protocol::read(&mut Timed { pipe: &mut self.output, until }, most);
         received.map_err(|error| self.lost(&error))
     }
 
-    fn lost(&mut self, error: &io::Error) -> Lost {
+    fn lost(&mut self, error: &io::Error) -> ProcessLost {
         match error.kind() {
-            io::ErrorKind::TimedOut => Lost::Late,
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Lost::Ended(self.end()),
-            _ => Lost::Ended(format!("it sent invalid data: {error}")),
+            io::ErrorKind::TimedOut => ProcessLost::Late,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => ProcessLost::Ended(self.end()),
+            _ => ProcessLost::Ended(format!("it sent invalid data: {error}")),
         }
     }
 

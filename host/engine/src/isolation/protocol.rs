@@ -12,10 +12,10 @@ use std::{
 use berth_core::{Account, Kind, Region};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{IsolationWalls, Role};
+use super::{ProcessLockdown, Role};
 use crate::{
     Limits, Wasi,
-    sandbox::{Bounds, LogLevel},
+    sandbox::{Bounds, PluginLogLevel},
 };
 
 /// A header contains names, shortened texts, and numbers.
@@ -39,7 +39,7 @@ pub(super) struct Start {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Started {
     /// It is isolated, and accepts requests.
-    Ready(IsolationWalls),
+    Ready(ProcessLockdown),
     /// The code was compiled for another engine.
     OtherEngine(String),
     /// The code does not fit the contract.
@@ -50,7 +50,7 @@ pub(super) enum Started {
 
 /// A request to a process. The body is the resources, the mapping or the documents.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Request {
+pub(super) enum ProcessRequest {
     Manifest {
         bounds: Bounds,
     },
@@ -81,19 +81,19 @@ pub(super) struct BatchOf {
 
 /// The response of a process to a request: log lines, then the result.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Reply {
+pub(super) enum ProcessReply {
     Line {
-        level: LogLevel,
+        level: PluginLogLevel,
         message: String,
     },
     /// A position in the plugin's code where the call ended.
     Frame(String),
-    Done(Done),
+    Done(CallEnd),
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Done {
-    pub(super) outcome: Outcome,
+pub(super) struct CallEnd {
+    pub(super) outcome: CallOutcome,
     /// The peak memory of the plugin, and its current memory.
     pub(super) peak_memory: usize,
     pub(super) memory: usize,
@@ -102,16 +102,16 @@ pub(super) struct Done {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) enum Outcome {
+pub(super) enum CallOutcome {
     /// The body is the output.
     Returned,
     Refused(String),
-    Failed(Ended),
+    Failed(CallFailure),
 }
 
 /// How a call failed. The reader knows the limits.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Ended {
+pub(super) enum CallFailure {
     Deadline,
     Memory,
     Output,
@@ -177,22 +177,22 @@ mod tests {
     #[test]
     fn a_frame_comes_back_as_it_was() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &Reply::Frame("f".into()), b"body").unwrap();
-        let (header, body) = read::<Reply>(&mut &bytes[..], 4).unwrap();
-        assert!(matches!(header, Reply::Frame(text) if text == "f"));
+        write(&mut bytes, &ProcessReply::Frame("f".into()), b"body").unwrap();
+        let (header, body) = read::<ProcessReply>(&mut &bytes[..], 4).unwrap();
+        assert!(matches!(header, ProcessReply::Frame(text) if text == "f"));
         assert_eq!(body, b"body");
-        let error = |most, bytes: &[u8]| read::<Reply>(&mut &*bytes, most).err().unwrap().to_string();
+        let error = |most, bytes: &[u8]| read::<ProcessReply>(&mut &*bytes, most).err().unwrap().to_string();
         assert_eq!(error(3, &bytes), "a body of 4 bytes");
         assert_eq!(error(4, &[0, 0, 255, 0, 0, 0, 0, 0]), "a header of 16711680 bytes");
         for cut in 0..bytes.len() {
-            assert!(read::<Reply>(&mut &bytes[..cut], 4).is_err(), "{cut}");
+            assert!(read::<ProcessReply>(&mut &bytes[..cut], 4).is_err(), "{cut}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = read::<Reply>(&mut &bytes[..], 1 << 20);
+            let _ = read::<ProcessReply>(&mut &bytes[..], 1 << 20);
             let _ = read::<Started>(&mut &bytes[..], 0);
         }
     }

@@ -6,13 +6,13 @@ use wasmtime_wasi::p2::{
     bindings::{clocks::monotonic_clock, sync::io::poll},
 };
 
-use super::{State, TICK};
+use super::{WasiState, TICK};
 use crate::sandbox::Guest;
 
 /// All pollables are equal.
 const POLLABLE: u32 = 0;
 
-impl State {
+impl WasiState {
     /// Returns a pollable that is ready.
     pub(super) fn ready(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         self.hand_out(POLLABLE)

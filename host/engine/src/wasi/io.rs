@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::{
     },
 };
 
-use crate::sandbox::{Guest, LOG_LINE_BYTES, LogLevel};
+use crate::sandbox::{Guest, LOG_LINE_BYTES, PluginLogLevel};
 
 const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
@@ -20,7 +20,7 @@ const WRITE_BYTES: u64 = 64 << 10;
 
 /// Output since the last complete line.
 #[derive(Default)]
-pub(crate) struct Output {
+pub(crate) struct CapturedOutput {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -40,9 +40,9 @@ impl Guest {
 
     fn end_line(&mut self, stream: u32) {
         let (line, level) = if stream == STDERR {
-            (&mut self.output.stderr, LogLevel::Warn)
+            (&mut self.output.stderr, PluginLogLevel::Warn)
         } else {
-            (&mut self.output.stdout, LogLevel::Info)
+            (&mut self.output.stdout, PluginLogLevel::Info)
         };
         let line = std::mem::take(line);
         let text = String::from_utf8_lossy(line.trim_ascii_end());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use berth_core::{Kind, MapError, MapperSnapshot, Mapping, Problem, ProblemCode};
-use berth_engine::{Asks, Candidate, CodeOrigin, Engine, EngineConfig, Policy, Trust};
+use berth_engine::{Asks, Candidate, CodeOrigin, Engine, EngineConfig, PluginPolicy, Trust};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -215,7 +215,7 @@ struct Admitting {
     asked: Mutex<Vec<String>>,
 }
 
-impl Policy for Admitting {
+impl PluginPolicy for Admitting {
     fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
         let asked = match candidate.asks {
             Asks::Unread => "unread".to_owned(),
@@ -237,7 +237,7 @@ async fn a_policy_is_asked_before_any_code_runs_and_at_each_reload() {
     let dir = plugins(&["honest"]);
     let (file, first) = (dir.path().join("honest.wasm"), fs::read(component("honest")).unwrap());
     let policy = Arc::new(Admitting::default());
-    let trust = Trust::by(Arc::clone(&policy) as Arc<dyn Policy>);
+    let trust = Trust::by(Arc::clone(&policy) as Arc<dyn PluginPolicy>);
     let engine = Engine::new(EngineConfig { cache_dir: None, trust, ..config(dir.path()) }).unwrap();
     assert_eq!(engine.refused()[0].problem.message, "is not for here");
     assert!(engine.kinds().is_empty());

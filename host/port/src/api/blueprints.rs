@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    client::{Agent, Call, Client, Repeat},
+    client::{Agent, Call, PortClient, Repeat},
     error::PortError,
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Relation {
     pub(crate) required: Option<bool>,
 }
 
-impl Client {
+impl PortClient {
     /// Lists all blueprints with their relations.
     pub(crate) async fn blueprints(&self) -> Result<Vec<BlueprintRelations>, PortError> {
         let call = Call::new("list the blueprints", Method::GET, self.url(&["blueprints"])?);

@@ -28,21 +28,21 @@ use tokio::{
 use self::{
     auth::{Auth, Token},
     body::Unread,
-    failure::{Failure, refusal},
+    failure::{AttemptFailure, refusal},
     health::{Health, Streak},
     waits::{backoff, limit_left, requested_wait},
 };
 use super::{
-    clock::Clock,
-    error::{PortError, Refusal},
-    rate_limit::{Permit, RateLimiter, RouteFamily},
-    stop::Stop,
+    clock::PortClock,
+    error::{PortError, PortErrorResponse},
+    rate_limit::{Permit, PortRateLimiter, RouteFamily},
+    stop::StopSignal,
     url::{form_url, refuse_dots},
 };
 use crate::{PortConfig, RetryPolicy};
 
 pub(crate) use auth::TokenReply;
-pub(crate) use call::{Agent, Call, Repeat, Reply, from_body};
+pub(crate) use call::{Agent, Call, Repeat, PortResponse, from_body};
 
 /// How often an optional call is tried.
 const OPTIONAL_ATTEMPTS: u32 = 3;
@@ -71,13 +71,13 @@ pub struct PortStats {
 
 /// The client: one per catalog. Those of one process share everything except what stops them.
 #[derive(Clone)]
-pub(crate) struct Client {
-    http: berth_http::Client,
+pub(crate) struct PortClient {
+    http: berth_http::HttpClient,
     api: Url,
     plain_agent: HeaderValue,
     exporter_agent: HeaderValue,
     auth: Arc<Auth>,
-    pub(crate) clock: Arc<Clock>,
+    pub(crate) clock: Arc<PortClock>,
     /// The organization's ID, if known.
     organization: Arc<Mutex<Option<String>>>,
     /// How many entity requests may run at once.
@@ -91,12 +91,12 @@ pub(crate) struct Client {
     health: Arc<Mutex<Health>>,
     /// Until when Port wants no request at all, from a 429.
     pause: Arc<Mutex<Option<Instant>>>,
-    rate_limiter: Arc<RateLimiter>,
-    stop: Arc<Stop>,
+    rate_limiter: Arc<PortRateLimiter>,
+    stop: Arc<StopSignal>,
 }
 
-impl Client {
-    pub(crate) fn new(config: &PortConfig, http: berth_http::Client) -> Result<Self, PortError> {
+impl PortClient {
+    pub(crate) fn new(config: &PortConfig, http: berth_http::HttpClient) -> Result<Self, PortError> {
         let other = |message: String, remedy: &str| {
             PortError::Other(Problem::new(ProblemCode::SettingsInvalid, message).remedy(remedy))
         };
@@ -153,7 +153,7 @@ impl Client {
             stats: Arc::default(),
             health: Arc::default(),
             pause: Arc::default(),
-            rate_limiter: Arc::new(RateLimiter::new()),
+            rate_limiter: Arc::new(PortRateLimiter::new()),
             stop: Arc::default(),
         })
     }
@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Returns what stops it.
-    pub(crate) fn stop(&self) -> &Stop {
+    pub(crate) fn stop(&self) -> &StopSignal {
         &self.stop
     }
 
@@ -224,7 +224,7 @@ impl Client {
     ///
     /// Once this client is stopped, a call no longer waits, and may continue as long as the stop allows. A
     /// closing call gets its own short time from then on.
-    pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+    pub(crate) async fn send(&self, call: Call) -> Result<PortResponse, PortError> {
         let stopped = || PortError::Stopped { call: call.name() };
         if !call.closing && self.stop.is_over() {
             return Err(stopped());
@@ -244,7 +244,7 @@ impl Client {
         }
     }
 
-    async fn send_with_token(&self, call: &Call) -> Result<Reply, PortError> {
+    async fn send_with_token(&self, call: &Call) -> Result<PortResponse, PortError> {
         let token = self.auth.token(self, None).await?;
         match self.exchange(call, Some(&token)).await {
             Err(PortError::Refused(refusal)) if refusal.status == 401 => {
@@ -257,7 +257,7 @@ impl Client {
     }
 
     /// Like [`send`](Self::send), with `None` for "not found".
-    pub(crate) async fn find(&self, call: Call) -> Result<Option<Reply>, PortError> {
+    pub(crate) async fn find(&self, call: Call) -> Result<Option<PortResponse>, PortError> {
         match self.send(call).await {
             Ok(reply) => Ok(Some(reply)),
             Err(error) if error.status() == Some(404) => Ok(None),
@@ -276,8 +276,8 @@ impl Client {
                     return Ok(());
                 };
                 let may_pass = match &failure {
-                    Failure::Transport(error) => call.may_repeat(error),
-                    Failure::Status(refusal, _) => {
+                    AttemptFailure::Transport(error) => call.may_repeat(error),
+                    AttemptFailure::Status(refusal, _) => {
                         call.repeat == Repeat::Always && (refusal.status == 429 || refusal.status >= 500)
                     }
                 };
@@ -298,7 +298,7 @@ impl Client {
     }
 
     /// Sends a call until it succeeds, fails permanently, or no retries are left.
-    pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<Reply, PortError> {
+    pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<PortResponse, PortError> {
         let policy = call.retry.unwrap_or(self.retry);
         // A pause applies to Port's API, and to all of it.
         let is_api = call.url.origin() == self.api.origin();
@@ -317,17 +317,17 @@ impl Client {
                 Err(failure) => failure,
             };
             let at_most = match &failure {
-                Failure::Transport(error) if call.may_repeat(error) => policy.retries,
-                Failure::Status(Refusal { status: 429, .. }, _) => policy.retries,
-                Failure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
-                Failure::Status(Refusal { status: 502..=504, .. }, _)
+                AttemptFailure::Transport(error) if call.may_repeat(error) => policy.retries,
+                AttemptFailure::Status(PortErrorResponse { status: 429, .. }, _) => policy.retries,
+                AttemptFailure::Status(..) if call.repeat == Repeat::Unprocessed => 0,
+                AttemptFailure::Status(PortErrorResponse { status: 502..=504, .. }, _)
                     if call.divisible && self.health().done.get(name).copied() > done_before =>
                 {
                     policy.retries.min(RETRIES_OF_A_PART)
                 }
-                Failure::Status(Refusal { status: 408 | 502..=504, .. }, _) => policy.retries,
-                Failure::Status(Refusal { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
-                Failure::Transport(_) | Failure::Status(..) => 0,
+                AttemptFailure::Status(PortErrorResponse { status: 408 | 502..=504, .. }, _) => policy.retries,
+                AttemptFailure::Status(PortErrorResponse { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
+                AttemptFailure::Transport(_) | AttemptFailure::Status(..) => 0,
             };
             let patience = self.failed(name, is_api, &failure);
             let stopped = self.stop.is_asked();
@@ -337,12 +337,12 @@ impl Client {
             retries += 1;
             let requested = match &failure {
                 // A closing call does not wait.
-                Failure::Status(_, wait) if !stopped => *wait,
+                AttemptFailure::Status(_, wait) if !stopped => *wait,
                 _ => None,
             };
             let delay = requested.unwrap_or_else(|| backoff(&policy, retries)).min(policy.cap).min(patience);
             match &failure {
-                Failure::Status(refusal, _) => {
+                AttemptFailure::Status(refusal, _) => {
                     tracing::warn!(
                         call = %call.name, status = refusal.status, retry = retries, ?delay,
                         "Port asks to retry"
@@ -353,7 +353,7 @@ impl Client {
                         continue;
                     }
                 }
-                Failure::Transport(error) => {
+                AttemptFailure::Transport(error) => {
                     tracing::warn!(
                         call = %call.name, %error, retry = retries, ?delay,
                         "no response from Port; retrying"
@@ -388,11 +388,11 @@ impl Client {
     }
 
     /// Records that a call failed. Returns how long it may still be retried.
-    fn failed(&self, name: &'static str, is_api: bool, failure: &Failure) -> Duration {
+    fn failed(&self, name: &'static str, is_api: bool, failure: &AttemptFailure) -> Duration {
         let mut health = self.health();
         let answered = !matches!(
             failure,
-            Failure::Status(Refusal { status: 408 | 429 | 500.., .. }, _) | Failure::Transport(_)
+            AttemptFailure::Status(PortErrorResponse { status: 408 | 429 | 500.., .. }, _) | AttemptFailure::Transport(_)
         );
         // A refusal is a response.
         if answered {
@@ -421,7 +421,7 @@ impl Client {
         call: &Call,
         token: Option<&Arc<Token>>,
         again: bool,
-    ) -> Result<Result<Reply, Failure>, PortError> {
+    ) -> Result<Result<PortResponse, AttemptFailure>, PortError> {
         let Some(path) = self.api_path(&call.url) else {
             return Ok(self.send_once(call, token, again, None).await);
         };
@@ -453,7 +453,7 @@ impl Client {
         token: Option<&Arc<Token>>,
         again: bool,
         permit: Option<&Permit<'_>>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<PortResponse, AttemptFailure> {
         {
             let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
             *stats.requests.entry(call.name.name).or_default() += 1;
@@ -477,13 +477,13 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = Some(body.clone().into());
         }
-        let failed = |error: reqwest::Error| Failure::Transport(TransportError::new(error));
+        let failed = |error: reqwest::Error| AttemptFailure::Transport(TransportError::new(error));
         let sent = SystemTime::now();
-        let response = self.http.execute(request).await.map_err(Failure::Transport)?;
+        let response = self.http.execute(request).await.map_err(AttemptFailure::Transport)?;
         let status = response.status();
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // This response is from a proxy, not from Port.
-            return Err(Failure::Transport(TransportError::proxy_login()));
+            return Err(AttemptFailure::Transport(TransportError::proxy_login()));
         }
         let headers = response.headers().clone();
         if call.url.origin() == self.api.origin()
@@ -498,12 +498,12 @@ impl Client {
         }
         let body = body::read(response, self.max_response_bytes).await.map_err(|unread| match unread {
             Unread::Silent(error) => failed(error),
-            Unread::Unusable(reason) => Failure::Transport(TransportError::unusable(reason)),
+            Unread::Unusable(reason) => AttemptFailure::Transport(TransportError::unusable(reason)),
         })?;
         if status.is_success() {
-            return Ok(Reply { call: call.name(), body });
+            return Ok(PortResponse { call: call.name(), body });
         }
-        Err(Failure::Status(
+        Err(AttemptFailure::Status(
             refusal(call, status, &headers, &body),
             requested_wait(&headers, self.clock.now()),
         ))
@@ -535,11 +535,11 @@ mod tests {
 
     use super::*;
 
-    fn client(base: &str) -> Client {
+    fn client(base: &str) -> PortClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = PortConfig::new("id", SecretString::from("secret"), "my-berth");
         config.base_url = Url::parse(base).unwrap();
-        Client::new(&config, reqwest::Client::new().into()).unwrap()
+        PortClient::new(&config, reqwest::Client::new().into()).unwrap()
     }
 
     #[test]
@@ -570,21 +570,21 @@ mod tests {
     #[test]
     fn an_unusable_configuration_is_refused_with_a_remedy() {
         let config = PortConfig::new("id", SecretString::from("secret"), "bad\nname");
-        let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+        let problem = PortClient::new(&config, reqwest_client()).err().unwrap().into_problem();
         assert!(problem.to_string().contains("OCEAN__INTEGRATION__IDENTIFIER"), "{problem}");
         let mut config = PortConfig::new("id", SecretString::from("secret"), "fine");
         for address in ["ftp://port.example", "http://port.example", "http://10.0.0.1:3000"] {
             config.base_url = Url::parse(address).unwrap();
-            let problem = Client::new(&config, reqwest_client()).err().unwrap().into_problem();
+            let problem = PortClient::new(&config, reqwest_client()).err().unwrap().into_problem();
             assert!(problem.to_string().contains("OCEAN__PORT__BASE_URL"), "{problem}");
         }
         for address in ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000"] {
             config.base_url = Url::parse(address).unwrap();
-            assert!(Client::new(&config, reqwest_client()).is_ok(), "{address}");
+            assert!(PortClient::new(&config, reqwest_client()).is_ok(), "{address}");
         }
     }
 
-    fn reqwest_client() -> berth_http::Client {
+    fn reqwest_client() -> berth_http::HttpClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::new().into()
     }

@@ -11,7 +11,7 @@ const SECOND: TimeDelta = TimeDelta::seconds(1);
 
 /// How far Port's clock is ahead of the local one.
 #[derive(Debug, Default)]
-pub(crate) struct Clock(Mutex<State>);
+pub(crate) struct PortClock(Mutex<State>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
     dated: bool,
 }
 
-impl Clock {
+impl PortClock {
     /// Learns from the `Date` header of a response. It has whole seconds only, so a known difference stays as
     /// long as it agrees with the header.
     pub(crate) fn learn_date(&self, header: &str, sent: SystemTime, received: SystemTime) {
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_agrees_is_left_as_it_is() {
-        let clock = Clock::default();
+        let clock = PortClock::default();
         clock.learn_date(&date(5), at(4_900), at(5_100));
         clock.learn_date(&date(5), at(5_800), at(6_100));
         assert_eq!(clock.convert(at(7_250)), at(7_250));
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_clock_that_differs_follows_the_header_and_stays_with_it() {
         for hours in [-1_i64, 1] {
-            let clock = Clock::default();
+            let clock = PortClock::default();
             let wrong = |milliseconds: u64| {
                 let offset = Duration::from_hours(hours.unsigned_abs());
                 if hours < 0 { at(milliseconds) - offset } else { at(milliseconds) + offset }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn stamps_count_as_long_as_there_is_no_header() {
-        let clock = Clock::default();
+        let clock = PortClock::default();
         assert!(clock.learn_stamp(at(10_500), at(0)));
         assert_eq!(clock.convert(at(1_000)), at(11_500));
         clock.learn_date("", at(0), at(0));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_was_written_in_this_second_is_before_its_end() {
-        let clock = Clock::default();
+        let clock = PortClock::default();
         let now = SystemTime::now();
         clock.learn_date(&DateTime::<Utc>::from(now).to_rfc2822(), now, now);
         let end = clock.end_of_now();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    client::{Agent, Call, Client},
+    client::{Agent, Call, PortClient},
     error::PortError,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct EntityRef {
     pub(crate) blueprint: String,
 }
 
-impl Client {
+impl PortClient {
     /// Gets one page of the entities of a data source.
     pub(crate) async fn data_source_page(
         &self,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    client::{Agent, Call, Client, Reply},
+    client::{Agent, Call, PortClient, PortResponse},
     error::{CallName, PortError},
     values::words,
 };
@@ -199,7 +199,7 @@ impl DeleteReply {
     }
 }
 
-impl Client {
+impl PortClient {
     /// Creates or updates several entities of one blueprint. `body` is a list of [`EntityBody`], as JSON.
     ///
     /// Also returns the call's name, for the errors of single entities.
@@ -223,7 +223,7 @@ impl Client {
         body: Bytes,
         options: UpsertOptions,
         origin: WriteOrigin,
-    ) -> Result<Reply, PortError> {
+    ) -> Result<PortResponse, PortError> {
         let call = self.upsert_call(blueprint, &[], options, origin)?.body(body);
         let _permit = self.entity_permit().await;
         self.send(call).await

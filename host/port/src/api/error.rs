@@ -15,13 +15,13 @@ pub(crate) enum PortError {
     Transport { call: CallName, error: TransportError },
     /// A refusal.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(PortErrorResponse),
     /// A response that violates the contract.
     #[error("could not {call}: Port's response is not understood: {reason}")]
     Malformed { call: CallName, reason: String },
     /// The token call was refused: nothing else can work.
     #[error("Port refused the client id or the client secret: {0}")]
-    Credentials(Refusal),
+    Credentials(PortErrorResponse),
     /// The resync was stopped first.
     #[error("could not {call}: stopped before Port responded")]
     Stopped { call: CallName },
@@ -49,7 +49,7 @@ impl fmt::Display for CallName {
 
 /// Port's refusal.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct PortErrorResponse {
     pub(crate) call: CallName,
     pub(crate) status: u16,
     /// Port's `error`: a word such as `not_found`.
@@ -61,7 +61,7 @@ pub(crate) struct Refusal {
     pub(crate) trace_id: Option<String>,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PortErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {}: Port returned {}", self.call, self.status)?;
         if let Some(error) = &self.error {
@@ -153,7 +153,7 @@ impl PortError {
     }
 }
 
-impl Refusal {
+impl PortErrorResponse {
     /// Returns the code of the problem, by status.
     fn code(&self) -> ProblemCode {
         match self.status {

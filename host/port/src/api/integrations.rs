@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    client::{Call, Client, Repeat},
+    client::{Call, PortClient, Repeat},
     error::PortError,
-    values::Stamp,
+    values::UpdateTime,
 };
 use crate::OCEAN_CORE_VERSION;
 
@@ -46,7 +46,7 @@ pub(crate) struct Integration {
     pub(crate) processing_mode: Option<String>,
     pub(crate) create_port_resources_origin: Option<String>,
     pub(crate) are_port_resources_initialized: Option<bool>,
-    pub(crate) resync_state: Option<Stamp>,
+    pub(crate) resync_state: Option<UpdateTime>,
     pub(crate) ingest_attributes: Option<Ingest>,
     pub(crate) log_attributes: Option<Ingest>,
     pub(crate) metric_attributes: Option<Ingest>,
@@ -62,7 +62,7 @@ pub(crate) struct Ingest {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResyncRequestReply {
     #[serde(default)]
-    pub(crate) request: Option<Stamp>,
+    pub(crate) request: Option<UpdateTime>,
 }
 
 #[derive(Serialize)]
@@ -137,7 +137,7 @@ pub(crate) struct ResyncEnded {
     pub(crate) interval_in_minutes: Option<u32>,
 }
 
-/// The state of a resync, as [`Client::report_resync_state`] sends it.
+/// The state of a resync, as [`PortClient::report_resync_state`] sends it.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum ResyncState {
@@ -145,7 +145,7 @@ pub(crate) enum ResyncState {
     Ended(ResyncEnded),
 }
 
-impl Client {
+impl PortClient {
     /// Gets an integration; `None` if it does not exist.
     pub(crate) async fn integration(&self, identifier: &str) -> Result<Option<Integration>, PortError> {
         let call = Call::new("get the integration", Method::GET, self.url(&["integration", identifier])?)

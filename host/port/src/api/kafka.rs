@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    client::{Call, Client},
+    client::{Call, PortClient},
     error::PortError,
 };
 
@@ -66,7 +66,7 @@ impl TopicMessage {
     }
 }
 
-impl Client {
+impl PortClient {
     /// Gets the organization's credentials; `None` if it has no Kafka.
     pub(crate) async fn kafka_credentials(&self) -> Result<Option<BrokerCredentials>, PortError> {
         let call = Call::new("get the Kafka credentials", Method::GET, self.url(&["kafka-credentials"])?);

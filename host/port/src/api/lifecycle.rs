@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    client::{Call, Client},
+    client::{Call, PortClient},
     error::PortError,
 };
 use crate::RetryPolicy;
@@ -86,7 +86,7 @@ pub(crate) enum LifecycleReport<'a> {
     Kind(KindStatus<'a>),
 }
 
-impl Client {
+impl PortClient {
     /// Reports a step of a resync. With `closing` it is sent even after a stop.
     pub(crate) async fn report_lifecycle(
         &self,

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{
-    client::{Call, Client},
+    client::{Call, PortClient},
     error::PortError,
 };
 
@@ -20,8 +20,8 @@ pub(crate) struct Organization {
     pub(crate) feature_flags: Option<Vec<String>>,
 }
 
-impl Client {
-    /// Gets the organization, and keeps its ID for [`Client::organization_id`].
+impl PortClient {
+    /// Gets the organization, and keeps its ID for [`PortClient::organization_id`].
     pub(crate) async fn organization(&self) -> Result<Organization, PortError> {
         let call = Call::new("get the organization", Method::GET, self.url(&["organization"])?);
         let reply: OrganizationReply = self.send(call).await?.json()?;

@@ -72,9 +72,9 @@ const SAME_WINDOW: Duration = Duration::from_secs(2);
 
 /// Limits the request rate of a process.
 #[derive(Debug)]
-pub(crate) struct RateLimiter([Mutex<Bucket>; RouteFamily::ALL.len()]);
+pub(crate) struct PortRateLimiter([Mutex<Bucket>; RouteFamily::ALL.len()]);
 
-impl RateLimiter {
+impl PortRateLimiter {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self(RouteFamily::ALL.map(|family| Mutex::new(Bucket::full(family, now))))
@@ -98,7 +98,7 @@ impl RateLimiter {
 
 /// A request in flight.
 pub(crate) struct Permit<'a> {
-    limiter: &'a RateLimiter,
+    limiter: &'a PortRateLimiter,
     family: RouteFamily,
 }
 
@@ -261,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_family_does_not_wait_for_another() {
-        let limiter = RateLimiter::new();
+        let limiter = PortRateLimiter::new();
         let permit = limiter.acquire(RouteFamily::Search).await;
         permit.learn(0, Duration::from_mins(2));
         drop(permit);

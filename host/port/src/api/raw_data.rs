@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{
-    client::{Call, Client},
+    client::{Call, PortClient},
     error::PortError,
     url::form_url,
 };
@@ -77,7 +77,7 @@ pub(crate) struct RawMetadata {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Examples<'a> {
+pub(crate) struct ExamplesBody<'a> {
     pub(crate) examples: &'a [Value],
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct RawRoute<'a> {
     pub(crate) sync: Uuid,
 }
 
-impl Client {
+impl PortClient {
     /// Shows examples of a kind. Never retried, because late examples are useless.
     pub(crate) async fn show_examples(
         &self,
@@ -104,12 +104,12 @@ impl Client {
         let call = Call::new("show examples of", Method::POST, self.form_url(&segments)?)
             .subject(kind.as_str())
             .once()
-            .json(&Examples { examples })?;
+            .json(&ExamplesBody { examples })?;
         self.send(call).await.map(drop)
     }
 }
 
-/// Returns a call that writes raw data, for [`Client::send`].
+/// Returns a call that writes raw data, for [`PortClient::send`].
 pub(crate) fn raw_data_call(route: RawRoute<'_>, body: &RawData<'_>) -> Result<Call, PortError> {
     let sync = route.sync.to_string();
     let segments = [

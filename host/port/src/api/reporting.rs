@@ -9,7 +9,7 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{
-    client::{Call, Client, Repeat},
+    client::{Call, PortClient, Repeat},
     error::PortError,
     url::below,
 };
@@ -141,14 +141,14 @@ pub(crate) struct Logs<'a> {
 
 /// A log record. The time is in UTC, with microseconds and a `Z`.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Log<'a> {
+pub(crate) struct LogEntry<'a> {
     pub(crate) message: String,
     pub(crate) level: &'a str,
     pub(crate) timestamp: String,
     pub(crate) extra: Map<String, Value>,
 }
 
-impl Client {
+impl PortClient {
     /// Sends several metrics to Port's address for metrics.
     pub(crate) async fn report_metrics(
         &self,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    client::{Agent, Call, Client},
+    client::{Agent, Call, PortClient},
     error::PortError,
 };
 
@@ -125,7 +125,7 @@ pub(crate) struct FoundEntity {
     pub(crate) relations: Option<Map<String, Value>>,
 }
 
-impl Client {
+impl PortClient {
     /// Gets one page of the entities that meet a condition, starting at a cursor.
     pub(crate) async fn search_page<E: DeserializeOwned>(
         &self,

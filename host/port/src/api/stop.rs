@@ -6,9 +6,9 @@ use tokio::{sync::watch, time::Instant};
 
 /// A requested stop, and until when calls may continue. It can be revoked.
 #[derive(Debug, Default)]
-pub(crate) struct Stop(watch::Sender<Option<Instant>>);
+pub(crate) struct StopSignal(watch::Sender<Option<Instant>>);
 
-impl Stop {
+impl StopSignal {
     /// Requests a stop: calls in flight may take this long. An earlier deadline stays.
     pub(crate) fn ask(&self, grace: Duration) {
         let until = Instant::now() + grace;
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_earliest_end_counts_and_a_stop_can_be_taken_back() {
-        let stop = Stop::default();
+        let stop = StopSignal::default();
         assert!(!stop.is_asked());
         stop.ask(Duration::from_hours(1));
         stop.asked().await;

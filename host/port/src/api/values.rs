@@ -14,7 +14,7 @@ pub(crate) fn iso(time: SystemTime) -> String {
 /// An object whose only relevant field is the time of its last change.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Stamp {
+pub(crate) struct UpdateTime {
     #[serde(deserialize_with = "time")]
     pub(crate) updated_at: Option<DateTime<Utc>>,
 }

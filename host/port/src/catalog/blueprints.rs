@@ -6,7 +6,7 @@ use berth_core::{AppConfig, Blueprint, BlueprintId, KindEntry};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 
-use crate::api::{client::Client, error::PortError};
+use crate::api::{client::PortClient, error::PortError};
 
 /// References to other blueprints, which wait until all exist.
 const REFERENCES: [&str; 3] = ["teamInheritance", "ownership", "relations"];
@@ -46,7 +46,7 @@ impl Survey<'_> {
 }
 
 /// Looks up the blueprints of all kinds, each once.
-pub(crate) async fn survey<'a>(client: &Client, defaults: &'a [KindEntry]) -> Result<Survey<'a>, PortError> {
+pub(crate) async fn survey<'a>(client: &PortClient, defaults: &'a [KindEntry]) -> Result<Survey<'a>, PortError> {
     let mut seen = BTreeSet::new();
     let blueprints: Vec<&Blueprint> = defaults
         .iter()
@@ -69,7 +69,7 @@ pub(crate) async fn survey<'a>(client: &Client, defaults: &'a [KindEntry]) -> Re
 
 /// Creates blueprints that refer to each other: first bare, then with relations, then complete. If one is
 /// refused, those already created are deleted again.
-pub(crate) async fn create(client: &Client, blueprints: &[&Blueprint]) -> Result<(), PortError> {
+pub(crate) async fn create(client: &PortClient, blueprints: &[&Blueprint]) -> Result<(), PortError> {
     let bare = blueprints.iter().map(|blueprint| write(client, blueprint, Stage::Bare)).collect();
     let outcomes: Vec<Result<(), PortError>> = run(client, bare).await;
     let created: Vec<&Blueprint> =
@@ -92,7 +92,7 @@ pub(crate) async fn create(client: &Client, blueprints: &[&Blueprint]) -> Result
 }
 
 /// Runs calls concurrently and returns their results in order.
-async fn run<F>(client: &Client, calls: Vec<F>) -> Vec<Result<(), PortError>>
+async fn run<F>(client: &PortClient, calls: Vec<F>) -> Vec<Result<(), PortError>>
 where
     F: Future<Output = Result<(), PortError>>,
 {
@@ -122,7 +122,7 @@ impl Stage {
     }
 }
 
-async fn write(client: &Client, blueprint: &Blueprint, stage: Stage) -> Result<(), PortError> {
+async fn write(client: &PortClient, blueprint: &Blueprint, stage: Stage) -> Result<(), PortError> {
     let definition = stage.of(blueprint.definition());
     match stage {
         Stage::Bare => client.create_blueprint(blueprint.identifier(), &definition).await,

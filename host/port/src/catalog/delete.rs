@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::search::{EntitySearch, by_blueprint};
-use crate::api::{client::Client, entities::WriteOrigin, error::PortError, halving::Halving};
+use crate::api::{client::PortClient, entities::WriteOrigin, error::PortError, halving::Halving};
 use berth_core::{BlueprintId, DeleteReport, EntityKey, Problem, ProblemCode};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
@@ -14,8 +14,8 @@ const BULK: usize = 100;
 type Outcomes = Vec<(EntityKey, Result<(), Problem>)>;
 
 /// Deletes entities.
-pub(crate) struct Deletion<'a> {
-    pub(crate) client: &'a Client,
+pub(crate) struct EntityDeletion<'a> {
+    pub(crate) client: &'a PortClient,
     pub(crate) search: &'a EntitySearch,
     pub(crate) origin: WriteOrigin,
     /// The most entities in one request.
@@ -28,7 +28,7 @@ pub(crate) struct Deletion<'a> {
 ///
 /// Without `dependents`, Port refuses an entity that another requires until the other is gone, so the rest is
 /// retried as long as each round deletes something.
-pub(crate) async fn delete(deletion: &Deletion<'_>, keys: &[EntityKey]) -> DeleteReport {
+pub(crate) async fn delete(deletion: &EntityDeletion<'_>, keys: &[EntityKey]) -> DeleteReport {
     let mut report = DeleteReport::default();
     let mut left: Vec<EntityKey> = keys.to_vec();
     let mut gone = HashSet::new();
@@ -53,7 +53,7 @@ pub(crate) async fn delete(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Delet
 
 /// Tries everything once. Looks up what Port does not confirm, whoever owns it: a concurrent request may have
 /// deleted it as a dependent.
-async fn round(deletion: &Deletion<'_>, keys: &[EntityKey]) -> Outcomes {
+async fn round(deletion: &EntityDeletion<'_>, keys: &[EntityKey]) -> Outcomes {
     let requests: Vec<_> = by_blueprint(keys)
         .into_iter()
         .flat_map(|(blueprint, identifiers)| {
@@ -89,13 +89,13 @@ fn confirm(outcomes: &mut Outcomes, existing: &HashSet<EntityKey>) {
 /// Sends one request. If Port refuses it for one of its entities, or fails, it is halved until the cause is
 /// alone.
 fn bulk<'a>(
-    deletion: &'a Deletion<'_>,
+    deletion: &'a EntityDeletion<'_>,
     blueprint: &'a BlueprintId,
     identifiers: Vec<&'a str>,
     halving: &'a Halving,
 ) -> BoxFuture<'a, Outcomes> {
     async move {
-        let Deletion { client, origin, dependents, .. } = deletion;
+        let EntityDeletion { client, origin, dependents, .. } = deletion;
         match client.delete_entities(blueprint, &identifiers, *dependents, *origin).await {
             Ok(reply) => {
                 halving.succeeded();

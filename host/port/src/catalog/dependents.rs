@@ -11,7 +11,7 @@ use super::{
     ownership::Ownership,
     search::{EntitySearch, include},
 };
-use crate::api::{blueprints::BlueprintRelations, client::Client, error::PortError, search::RelatedEntity};
+use crate::api::{blueprints::BlueprintRelations, client::PortClient, error::PortError, search::RelatedEntity};
 
 /// The longest chain of dependents.
 const ROUNDS: usize = 100;
@@ -22,7 +22,7 @@ const ROUNDS: usize = 100;
 /// Reads whole blueprints, and evaluates the relations here: a filter that Port evaluates differently must
 /// not hide a dependent.
 pub(crate) async fn dependents(
-    client: &Client,
+    client: &PortClient,
     blueprints: &OnceCell<Vec<BlueprintRelations>>,
     search: &EntitySearch,
     ownership: &Ownership,

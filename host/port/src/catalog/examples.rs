@@ -16,7 +16,7 @@ use crate::{
     PortConfig,
     api::{
         batches::{BODY_LIMIT, batches},
-        client::Client,
+        client::PortClient,
         error::PortError,
     },
 };
@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Gathered = BTreeMap<Kind, Vec<Value>>;
 
 /// The examples of one resync.
-pub(crate) struct Examples {
-    client: Arc<Client>,
+pub(crate) struct ExampleCollector {
+    client: Arc<PortClient>,
     config: Arc<PortConfig>,
     gathered: Mutex<Gathered>,
 }
 
-impl Examples {
-    pub(crate) fn new(client: Arc<Client>, config: Arc<PortConfig>) -> Self {
+impl ExampleCollector {
+    pub(crate) fn new(client: Arc<PortClient>, config: Arc<PortConfig>) -> Self {
         Self { client, config, gathered: Mutex::default() }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::api::{client::Client, error::PortError};
+use crate::api::{client::PortClient, error::PortError};
 
 /// The flags, cached for a while. Concurrent callers share one request.
 pub(crate) struct FeatureFlags {
@@ -17,7 +17,7 @@ impl FeatureFlags {
         Self { ttl, known: Mutex::default() }
     }
 
-    pub(crate) async fn get(&self, client: &Client) -> Result<Arc<[String]>, PortError> {
+    pub(crate) async fn get(&self, client: &PortClient) -> Result<Arc<[String]>, PortError> {
         // Held during the request, so that there is only one.
         let mut known = self.known.lock().await;
         if let Some((at, flags)) = &*known

@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use uuid::Uuid;
 
 use super::ingest::IngestAddresses;
-use crate::api::{client::Client, error::PortError};
+use crate::api::{client::PortClient, error::PortError};
 
 /// The timeout of a heartbeat. A late one is useless.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Sends heartbeats of a resync as long as the future is polled; sends none if Port names no address for
 /// them.
 pub(crate) async fn beat(
-    client: &Client,
+    client: &PortClient,
     addresses: &IngestAddresses,
     resync: impl Fn() -> Option<Uuid>,
     interval: Duration,
@@ -33,7 +33,7 @@ pub(crate) async fn beat(
     }
 }
 
-async fn once(client: &Client, addresses: &IngestAddresses, resync: Option<Uuid>) -> Result<(), PortError> {
+async fn once(client: &PortClient, addresses: &IngestAddresses, resync: Option<Uuid>) -> Result<(), PortError> {
     let (Some(base), Some(resync)) = (addresses.metrics(), resync) else { return Ok(()) };
     client.send_heartbeat(&base, resync, PATIENCE).await
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     EventType, PortConfig, ResourcesOrigin,
     api::{
-        client::Client,
+        client::PortClient,
         error::PortError,
         integrations::{CreateIntegration, INSTALLATION_TYPE, Integration, PatchIntegration, Traits},
     },
@@ -23,7 +23,7 @@ use crate::{
 const PROVISIONED_DEFAULTS: &str = "USE_PROVISIONED_DEFAULTS";
 
 /// Port's information, and the stored integration, if there is one.
-pub(crate) type Found = (CatalogInfo, Option<Integration>);
+pub(crate) type FoundIntegration = (CatalogInfo, Option<Integration>);
 
 /// How often to check for Port's own provisioning.
 const PROVISION_ATTEMPTS: u32 = 30;
@@ -32,7 +32,7 @@ const PROVISION_GROWTH: f64 = 1.55;
 
 /// Finds the integration, or creates it with its default resources.
 pub(crate) struct Installation<'a> {
-    pub(crate) client: &'a Client,
+    pub(crate) client: &'a PortClient,
     pub(crate) config: &'a PortConfig,
     pub(crate) flags: &'a FeatureFlags,
     pub(crate) addresses: &'a IngestAddresses,
@@ -42,7 +42,7 @@ pub(crate) struct Installation<'a> {
 
 impl Installation<'_> {
     /// Creates what is missing at the start of a process, in the order of the contract.
-    pub(crate) async fn start(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
+    pub(crate) async fn start(&self, defaults: &[KindEntry]) -> Result<FoundIntegration, PortError> {
         let mut notes = Vec::new();
         if let Some(found) = self.get().await? {
             self.check_runtime(&found)?;
@@ -84,7 +84,7 @@ impl Installation<'_> {
 
     /// Opens a further resync of the same process: reads only the mapping again, and expired flags. An
     /// integration that was deleted meanwhile stays deleted: only a start installs it again.
-    pub(crate) async fn reload(&self) -> Result<Found, PortError> {
+    pub(crate) async fn reload(&self) -> Result<FoundIntegration, PortError> {
         let integration = self.get().await?.ok_or_else(|| self.deleted())?;
         let mut notes = Vec::new();
         let processing = processing::of(self.config, self.flags, self.client).await?;
@@ -97,7 +97,7 @@ impl Installation<'_> {
     }
 
     /// Returns what a resync would work on, without changing anything.
-    pub(crate) async fn look(&self, defaults: &[KindEntry]) -> Result<Found, PortError> {
+    pub(crate) async fn look(&self, defaults: &[KindEntry]) -> Result<FoundIntegration, PortError> {
         let mut notes = Vec::new();
         let integration = self.get().await?;
         let processing = processing::of(self.config, self.flags, self.client).await?;

@@ -25,7 +25,7 @@ use super::start_time::StartTime;
 use crate::{
     OCEAN_CORE_VERSION, PortConfig, RetryPolicy,
     api::{
-        client::Client,
+        client::PortClient,
         error::PortError,
         lifecycle::{KindStatus, LifecycleReport, SyncEnded, SyncStarted, Whose, listed_mappings},
         values::iso,
@@ -34,7 +34,7 @@ use crate::{
 
 /// The lifecycle of one resync.
 pub(crate) struct Lifecycle {
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     config: Arc<PortConfig>,
     id: Uuid,
     started: Arc<StartTime>,
@@ -59,7 +59,7 @@ impl Lifecycle {
         id: Uuid,
         app_config: &AppConfig,
         started: Arc<StartTime>,
-        client: Arc<Client>,
+        client: Arc<PortClient>,
         config: Arc<PortConfig>,
     ) -> Result<Self, PortError> {
         let mapping = listed_mappings(app_config).map_err(|error| {

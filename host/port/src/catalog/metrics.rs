@@ -25,7 +25,7 @@ use crate::{
     OCEAN_CORE_VERSION, PortConfig,
     api::{
         batches::{BODY_LIMIT, batches},
-        client::Client,
+        client::PortClient,
         error::PortError,
         integrations::INSTALLATION_TYPE,
         reporting::{Figures, Metric, SyncState},
@@ -50,15 +50,15 @@ const LAST_REPORT_OF_A_STOPPED: Duration = Duration::from_secs(2);
 
 /// The parts of a resource mapping that metrics name.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct ReportedMapping {
     pub(crate) kind: String,
     /// The mapping's expression, including quotes.
     blueprint: Value,
 }
 
 /// Returns the resource mappings of an app-config.
-pub(crate) fn entries(config: &AppConfig) -> Arc<[Entry]> {
-    let entry = |resource: &berth_core::ResourceConfig| Entry {
+pub(crate) fn entries(config: &AppConfig) -> Arc<[ReportedMapping]> {
+    let entry = |resource: &berth_core::ResourceConfig| ReportedMapping {
         kind: resource.kind.to_string(),
         blueprint: resource.port.entity.mappings.blueprint.clone(),
     };
@@ -66,15 +66,15 @@ pub(crate) fn entries(config: &AppConfig) -> Arc<[Entry]> {
 }
 
 /// The metrics of a resync, if there is a receiver.
-pub(crate) struct Metrics(Mutex<Option<MetricsReport>>);
+pub(crate) struct ResyncMetrics(Mutex<Option<MetricsReport>>);
 
-impl Metrics {
+impl ResyncMetrics {
     fn lock(&self) -> MutexGuard<'_, Option<MetricsReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the metrics of a resync: every kind is pending, and the whole runs.
-    pub(crate) fn begin(receiver: Receiver, config: &PortConfig, entries: &[Entry]) -> Self {
+    pub(crate) fn begin(receiver: Receiver, config: &PortConfig, entries: &[ReportedMapping]) -> Self {
         Self(Mutex::new(receiver.exists().then(|| MetricsReport::begin(receiver, config, entries))))
     }
 
@@ -160,7 +160,7 @@ struct MetricsReport {
 }
 
 impl MetricsReport {
-    fn begin(receiver: Receiver, config: &PortConfig, entries: &[Entry]) -> Self {
+    fn begin(receiver: Receiver, config: &PortConfig, entries: &[ReportedMapping]) -> Self {
         let receiver = Arc::new(receiver);
         let (messages, queue) = unbounded_channel();
         let reported = Arc::default();
@@ -318,7 +318,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(index: usize, entry: &Entry) -> Self {
+    fn of(index: usize, entry: &ReportedMapping) -> Self {
         Self {
             identifier: format!("{}-{index}", entry.kind),
             kind: entry.kind.clone(),
@@ -361,7 +361,7 @@ enum Way {
 
 /// The receivers of the metrics.
 pub(crate) struct Receiver {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<PortClient>,
     /// `metricAttributes.ingestUrl`
     pub(crate) ingest: Option<Url>,
     pub(crate) webhook: Option<Url>,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use berth_core::{Problem, ProblemCode};
 
-use crate::api::client::Client;
+use crate::api::client::PortClient;
 
 /// How often the outage is checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns when no request to Port has succeeded for `limit`. Requests end from then on.
-pub(crate) async fn watch(client: &Client, limit: Duration) -> Problem {
+pub(crate) async fn watch(client: &PortClient, limit: Duration) -> Problem {
     loop {
         tokio::time::sleep(INTERVAL.min(limit)).await;
         if let Some(silent) = client.outage() {

@@ -13,7 +13,7 @@ use super::{
     ownership::Ownership,
     search::{EntitySearch, PAGE_LIMIT, chunks, digest, endless, include},
 };
-use crate::api::{client::Client, data_sources::DatasourceQuery, error::PortError, values::iso};
+use crate::api::{client::PortClient, data_sources::DatasourceQuery, error::PortError, values::iso};
 
 /// Entities per page of the list.
 const PAGE: usize = 5000;
@@ -28,7 +28,7 @@ struct Cursor {
 
 /// Lists everything this integration seems to own and that was last written before `before`, page by page.
 pub(crate) fn owned(
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     ends: (String, String),
     before: SystemTime,
 ) -> BoxStream<'static, Result<Vec<OwnedEntity>, PortError>> {
@@ -53,7 +53,7 @@ pub(crate) fn owned(
 }
 
 async fn page(
-    client: &Client,
+    client: &PortClient,
     (prefix, suffix): &(String, String),
     before: &str,
     from: Option<&Value>,

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     PortConfig,
-    api::{client::Client, error::PortError, integrations::IntegrationSummary, search::Condition},
+    api::{client::PortClient, error::PortError, integrations::IntegrationSummary, search::Condition},
 };
 
 /// The property that names the writer of an entity in Port.
@@ -134,7 +134,7 @@ fn overlaps(prefix: &str, suffix: &str) -> impl Iterator<Item = String> {
 
 /// Which entities are this integration's own, as far as this session knows.
 pub(crate) struct Ownership {
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     source: Arc<DataSource>,
     /// The organization's integrations; `None` if Port does not list them.
     integrations: OnceCell<Option<Arc<Integrations>>>,
@@ -145,7 +145,7 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    pub(crate) fn new(client: Arc<Client>, source: Arc<DataSource>) -> Self {
+    pub(crate) fn new(client: Arc<PortClient>, source: Arc<DataSource>) -> Self {
         Self {
             client,
             source,

@@ -6,13 +6,13 @@ use super::{
     flags::FeatureFlags, ingest::IngestAddresses, installation::Installation, ownership::DataSource,
     process_state::ProcessState, raw::RawSender,
 };
-use crate::{PortConfig, api::client::Client};
+use crate::{PortConfig, api::client::PortClient};
 
 /// The shared state of all resyncs of a process, or of all its live events.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) config: Arc<PortConfig>,
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<PortClient>,
     pub(crate) flags: Arc<FeatureFlags>,
     pub(crate) addresses: Arc<IngestAddresses>,
     pub(crate) state: Arc<ProcessState>,

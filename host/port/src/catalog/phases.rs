@@ -2,15 +2,15 @@
 
 use berth_core::Milestone;
 
-use super::metrics::Entry;
+use super::metrics::ReportedMapping;
 
 /// Logs the phases of a resource mapping in the words that Port's event log knows. Reading, mapping and
 /// writing overlap, so they complete together.
-pub(crate) fn log(entries: &[Entry], milestone: &Milestone) {
+pub(crate) fn log(entries: &[ReportedMapping], milestone: &Milestone) {
     match milestone {
         Milestone::Planned => tracing::info!(kinds = entries.len(), "Starting resync"),
         Milestone::ResourceStarted { resource } => {
-            let Some(Entry { kind, .. }) = entries.get(*resource) else { return };
+            let Some(ReportedMapping { kind, .. }) = entries.get(*resource) else { return };
             tracing::info!(
                 resource_kind = kind.as_str(),
                 index = resource,
@@ -19,7 +19,7 @@ pub(crate) fn log(entries: &[Entry], milestone: &Milestone) {
             );
         }
         Milestone::ResourceEnded { resource, result } => {
-            let Some(Entry { kind, .. }) = entries.get(*resource) else { return };
+            let Some(ReportedMapping { kind, .. }) = entries.get(*resource) else { return };
             let (kind, counts) = (kind.as_str(), &result.counts);
             tracing::info!(
                 resource_kind = kind,

@@ -5,7 +5,7 @@ use berth_core::Processing;
 use super::flags::FeatureFlags;
 use crate::{
     PortConfig, ProcessingMode,
-    api::{client::Client, error::PortError},
+    api::{client::PortClient, error::PortError},
 };
 
 /// The flag of organizations that accept raw data, and that of those whose raw data Port can map.
@@ -16,7 +16,7 @@ const MAPS_RAW_DATA: &str = "DATA_SOURCE_PROCESSOR_ENABLED";
 pub(crate) async fn of(
     config: &PortConfig,
     flags: &FeatureFlags,
-    client: &Client,
+    client: &PortClient,
 ) -> Result<Processing, PortError> {
     if !config.raw_data.enabled {
         return Ok(Processing::Entities);

@@ -7,7 +7,7 @@ use berth_core::ResyncStatus;
 use crate::{
     PortConfig,
     api::{
-        client::Client,
+        client::PortClient,
         error::PortError,
         integrations::{ResyncEnded, ResyncStarted, ResyncState},
         values::iso,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Reports the start of a resync. Returns when Port recorded it, if Port says so.
 pub(crate) async fn report_begin(
-    client: &Client,
+    client: &PortClient,
     config: &PortConfig,
     started: SystemTime,
 ) -> Result<Option<SystemTime>, PortError> {
@@ -32,7 +32,7 @@ pub(crate) async fn report_begin(
 
 /// Reports the end of a resync.
 pub(crate) async fn report_end(
-    client: &Client,
+    client: &PortClient,
     config: &PortConfig,
     status: ResyncStatus,
 ) -> Result<(), PortError> {

@@ -13,10 +13,10 @@ use berth_core::{
 use uuid::Uuid;
 
 use super::{
-    examples::Examples,
+    examples::ExampleCollector,
     heartbeat, ingest,
     lifecycle::Lifecycle,
-    metrics::{self, Entry, Metrics, Receiver},
+    metrics::{self, ReportedMapping, ResyncMetrics, Receiver},
     outage,
     parts::Parts,
     phases,
@@ -28,10 +28,10 @@ use super::{
 use crate::api::{entities::WriteOrigin, error::PortError};
 
 /// A resync that has not started. It has its ID and, if there is to be raw data, its buffers.
-pub(crate) struct Prepared {
+pub(crate) struct PreparedResync {
     resync: Uuid,
     /// The resource mappings of the app-config.
-    entries: Arc<[Entry]>,
+    entries: Arc<[ReportedMapping]>,
     /// The raw data of the resync, if there is any.
     raw: Option<RawBuffers>,
     /// Reports a resync whose raw data Port maps.
@@ -40,16 +40,16 @@ pub(crate) struct Prepared {
 }
 
 /// A running resync.
-pub(crate) struct Running {
+pub(crate) struct ActiveResync {
     origin: WriteOrigin,
-    entries: Arc<[Entry]>,
+    entries: Arc<[ReportedMapping]>,
     raw: Option<RawBuffers>,
     lifecycle: Option<Arc<Lifecycle>>,
-    examples: Examples,
-    metrics: Metrics,
+    examples: ExampleCollector,
+    metrics: ResyncMetrics,
 }
 
-impl Prepared {
+impl PreparedResync {
     /// Prepares the raw data of a resync, if there is to be any. `named` is the address that Port names for
     /// it.
     ///
@@ -103,10 +103,10 @@ fn without_raw_data(info: &mut CatalogInfo, problem: Problem) -> Result<(), Port
 }
 
 #[async_trait]
-impl ResyncStart for PortSession<Prepared> {
+impl ResyncStart for PortSession<PreparedResync> {
     async fn begin(self: Box<Self>, started: SystemTime) -> BegunResync {
         let Parts { config, client, addresses, state, .. } = &self.parts;
-        let Prepared { resync, .. } = self.work;
+        let PreparedResync { resync, .. } = self.work;
         self.work.started.set(client.clock.convert(started));
         state.set_running(Some(resync));
         let reported = reporter::report_begin(client, config, started).await;
@@ -126,10 +126,10 @@ impl ResyncStart for PortSession<Prepared> {
             webhook: config.metrics_webhook.clone(),
             resync,
         };
-        let metrics = Metrics::begin(receiver, config, &self.work.entries);
+        let metrics = ResyncMetrics::begin(receiver, config, &self.work.entries);
         let origin = WriteOrigin { event_type: config.event_type, resync };
-        let examples = Examples::new(Arc::clone(client), Arc::clone(config));
-        let mut session = self.with_work(|Prepared { entries, raw, lifecycle, .. }| Running {
+        let examples = ExampleCollector::new(Arc::clone(client), Arc::clone(config));
+        let mut session = self.with_work(|PreparedResync { entries, raw, lifecycle, .. }| ActiveResync {
             origin,
             entries,
             raw,
@@ -144,14 +144,14 @@ impl ResyncStart for PortSession<Prepared> {
     }
 }
 
-impl Writes for Running {
+impl Writes for ActiveResync {
     fn origin(&self) -> WriteOrigin {
         self.origin
     }
 }
 
 #[async_trait]
-impl CatalogSession for PortSession<Running> {
+impl CatalogSession for PortSession<ActiveResync> {
     async fn watch_for_abort(&self) -> Problem {
         let aborted = async {
             match &self.work.lifecycle {
@@ -171,7 +171,7 @@ impl CatalogSession for PortSession<Running> {
     }
 
     async fn milestone(&self, milestone: &Milestone) -> Result<(), CatalogError> {
-        let Running { entries, lifecycle, metrics, .. } = &self.work;
+        let ActiveResync { entries, lifecycle, metrics, .. } = &self.work;
         phases::log(entries, milestone);
         let Some(lifecycle) = lifecycle else {
             metrics.milestone(milestone, Processing::Entities);
@@ -200,7 +200,7 @@ impl CatalogSession for PortSession<Running> {
     }
 
     async fn end(self: Arc<Self>, status: ResyncStatus) -> Result<(), CatalogError> {
-        let Running { lifecycle, examples, metrics, .. } = &self.work;
+        let ActiveResync { lifecycle, examples, metrics, .. } = &self.work;
         let Parts { client, config, state, .. } = &self.parts;
         if status != ResyncStatus::Aborted {
             examples.finish().await;

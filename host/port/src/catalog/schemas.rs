@@ -7,7 +7,7 @@ use std::{
 
 use berth_core::BlueprintId;
 
-use crate::api::{blueprints::BlueprintDefinition, client::Client, error::PortError};
+use crate::api::{blueprints::BlueprintDefinition, client::PortClient, error::PortError};
 
 /// What a blueprint requires of its entities.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +32,12 @@ impl From<BlueprintDefinition> for BlueprintSchema {
 
 /// The schemas that a resync has needed so far; `None` for blueprints that do not exist.
 pub(crate) struct BlueprintSchemas {
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     known: Mutex<HashMap<BlueprintId, Option<BlueprintSchema>>>,
 }
 
 impl BlueprintSchemas {
-    pub(crate) fn new(client: Arc<Client>) -> Self {
+    pub(crate) fn new(client: Arc<PortClient>) -> Self {
         Self { client, known: Mutex::default() }
     }
 

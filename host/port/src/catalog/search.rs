@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    client::Client,
+    client::PortClient,
     error::PortError,
     search::{Condition, FoundEntity, PAGE_SIZE},
 };
@@ -31,7 +31,7 @@ pub(crate) const PAGE_LIMIT: usize = 20_000;
 
 /// The searches of one session, and what they have found out about Port's routes.
 pub(crate) struct EntitySearch {
-    client: Arc<Client>,
+    client: Arc<PortClient>,
     /// Blueprints whose entities Port does not search page by page.
     unpaged: Mutex<BTreeSet<String>>,
     /// Whether Port accepts searches only for a few identifiers.
@@ -39,7 +39,7 @@ pub(crate) struct EntitySearch {
 }
 
 impl EntitySearch {
-    pub(crate) fn new(client: Arc<Client>) -> Self {
+    pub(crate) fn new(client: Arc<PortClient>) -> Self {
         Self { client, unpaged: Mutex::default(), small_searches: AtomicBool::new(false) }
     }
 

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tokio::sync::OnceCell;
 
 use super::{
-    delete::{self, Deletion},
+    delete::{self, EntityDeletion},
     dependents,
     foreign::{self, ForeignEntities},
     owned,
@@ -133,7 +133,7 @@ impl<W: Writes> EntityStore for PortSession<W> {
     }
 
     async fn delete(&self, keys: &[EntityKey], dependents: bool) -> DeleteReport {
-        let deletion = Deletion {
+        let deletion = EntityDeletion {
             client: &self.parts.client,
             search: &self.search,
             origin: self.work.origin(),

@@ -6,9 +6,9 @@ use crate::{
     PortConfig,
     api::{
         batches::{batches, envelope},
-        client::Client,
+        client::PortClient,
         entities::{BulkError, BulkReply, EntityBody, SingleReply, UNKNOWN, WriteOrigin},
-        error::{CallName, PortError, Refusal},
+        error::{CallName, PortError, PortErrorResponse},
         halving::Halving,
     },
 };
@@ -23,7 +23,7 @@ const BULK: usize = 20;
 
 /// Creates or updates entities of one blueprint.
 pub(crate) async fn upsert(
-    client: &Client,
+    client: &PortClient,
     config: &PortConfig,
     origin: WriteOrigin,
     blueprint: &BlueprintId,
@@ -70,7 +70,7 @@ fn body(entity: &Entity) -> Result<Vec<u8>, Problem> {
 }
 
 struct Upsert<'a> {
-    client: &'a Client,
+    client: &'a PortClient,
     origin: WriteOrigin,
     blueprint: &'a BlueprintId,
     options: UpsertOptions,
@@ -197,7 +197,7 @@ fn silence() -> UpsertOutcome {
 fn refused(error: BulkError, call: &CallName) -> UpsertOutcome {
     let status = error.status_code.unwrap_or(422);
     let missing = is_missing_relation(status, error.error.as_deref());
-    let refusal = Refusal {
+    let refusal = PortErrorResponse {
         call: call.clone(),
         status,
         error: error.error,

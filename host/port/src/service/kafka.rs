@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     PortConfig,
     api::{
-        client::Client,
+        client::PortClient,
         error::PortError,
         kafka::{BrokerCredentials, TopicMessage},
         values::iso_time,
@@ -83,7 +83,7 @@ impl From<PortError> for FeedError {
 
 /// See [`PortService::request_feed`](super::PortService::request_feed).
 pub(crate) async fn feed(
-    client: &Client,
+    client: &PortClient,
     config: &PortConfig,
     secured: bool,
 ) -> Result<RequestFeed, FeedError> {
@@ -102,7 +102,7 @@ pub(crate) async fn feed(
     Ok(RequestFeed::new(config, &id, &flags, credentials))
 }
 
-async fn credentials(client: &Client) -> Result<KafkaCredentials, FeedError> {
+async fn credentials(client: &PortClient) -> Result<KafkaCredentials, FeedError> {
     let Some(BrokerCredentials { username, password }) = client.kafka_credentials().await? else {
         return Err(FeedError::NotProvided(
             Problem::new(ProblemCode::PortKafka, "Port has no Kafka credentials for this organization")
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_from_all_else() {
+    fn a_request_is_distinguished_from_all_else() {
         let (early, late) = (json!("2026-11-23T10:00:00.000Z"), json!("2026-11-23T10:00:01.500Z"));
         let resync = |action: &str, integration: &str| json!({"action": action, "context": {"integrationId": integration}});
         let mut inner = change("my-aws", &late, &early, "KAFKA");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_tells_when_it_was_made() {
+    fn a_change_shows_when_it_was_made() {
         let at = |updated: Value| {
             feed(true).request(change("my-aws", &updated, &Value::Null, "KAFKA").to_string().as_bytes())
         };

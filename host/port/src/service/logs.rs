@@ -11,9 +11,9 @@ use url::Url;
 
 use crate::api::{
     batches::{BODY_LIMIT, batches},
-    client::Client,
+    client::PortClient,
     error::PortError,
-    reporting::Log,
+    reporting::LogEntry,
     values::words,
 };
 
@@ -64,7 +64,7 @@ impl LogLevel {
 
 /// Sends records. Not retried if Port may have accepted them.
 pub(crate) async fn ship(
-    client: &Client,
+    client: &PortClient,
     url: Option<Url>,
     redactor: &Redactor,
     records: Vec<LogRecord>,
@@ -75,9 +75,9 @@ pub(crate) async fn ship(
             "Port names no address for logs",
         )));
     };
-    let logs: Vec<Log<'_>> = records
+    let logs: Vec<LogEntry<'_>> = records
         .into_iter()
-        .map(|record| Log {
+        .map(|record| LogEntry {
             message: redactor.text(record.message),
             level: record.level.as_str(),
             timestamp: timestamp(record.time),
@@ -96,9 +96,9 @@ pub(crate) async fn ship(
 
 /// Sends records in one request, or in halves if that is too large. Shortens a single record further.
 fn send<'a>(
-    client: &'a Client,
+    client: &'a PortClient,
     url: &'a Url,
-    logs: &'a [Log<'a>],
+    logs: &'a [LogEntry<'a>],
     texts: &'a [Box<RawValue>],
 ) -> BoxFuture<'a, Result<(), PortError>> {
     async move {
@@ -119,8 +119,8 @@ fn send<'a>(
 }
 
 /// Returns a record as JSON of at most `limit` bytes: shortens its texts, and marks them, if needed.
-fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
-    let text = |log: &Log<'_>| serde_json::value::to_raw_value(log).ok();
+fn text_of(log: &LogEntry<'_>, limit: usize) -> Box<RawValue> {
+    let text = |log: &LogEntry<'_>| serde_json::value::to_raw_value(log).ok();
     let fits = |text: &RawValue| text.get().len() <= limit;
     if let Some(whole) = text(log).filter(|text| fits(text)) {
         return whole;
@@ -128,7 +128,7 @@ fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
     // Escaping makes texts longer, so it may take several tries.
     let mut room = limit / 2;
     while room >= 16 {
-        let mut cut = Log { message: shortened(&log.message, room), ..log.clone() };
+        let mut cut = LogEntry { message: shortened(&log.message, room), ..log.clone() };
         let each = room / 2 / cut.extra.len().max(1);
         for value in cut.extra.values_mut() {
             let long = words(value).filter(|text| text.len() > each);
@@ -141,7 +141,7 @@ fn text_of(log: &Log<'_>, limit: usize) -> Box<RawValue> {
         }
         room /= 2;
     }
-    let bare = Log { message: shortened(&log.message, 16), extra: Map::new(), ..log.clone() };
+    let bare = LogEntry { message: shortened(&log.message, 16), extra: Map::new(), ..log.clone() };
     text(&bare).unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_record_beyond_the_limit_is_cut_and_says_so() {
-        let log = |message: &str, extra: Value| Log {
+        let log = |message: &str, extra: Value| LogEntry {
             message: message.to_owned(),
             level: "INFO",
             timestamp: timestamp(SystemTime::UNIX_EPOCH),

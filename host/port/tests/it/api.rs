@@ -57,7 +57,7 @@ async fn a_token_is_renewed_before_it_expires() {
 }
 
 #[tokio::test]
-async fn an_account_without_permission_is_told_so_and_not_asked_for_ever() {
+async fn an_account_without_permission_is_reported_and_not_asked_for_ever() {
     let stand_in = furnished().await;
     stand_in.fail(Fault::on("GET /v1/integration/{integration}").status(401).times(9));
     let error = catalog(config(&stand_in)).open(&defaults()).await.unwrap_err();

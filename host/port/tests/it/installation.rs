@@ -145,8 +145,8 @@ async fn an_existing_blueprint_keeps_the_others_from_being_created_and_is_left_a
     let session = catalog(config(&stand_in)).open(&defaults()).await.unwrap();
     assert_eq!(stand_in.blueprint("awsAccount").unwrap(), own);
     assert_eq!(stand_in.blueprint("ec2Instance"), None);
-    let told = session.notes.iter().any(|note| note.starts_with("blueprint ec2Instance does not exist"));
-    assert!(told, "{:?}", session.notes);
+    let described = session.notes.iter().any(|note| note.starts_with("blueprint ec2Instance does not exist"));
+    assert!(described, "{:?}", session.notes);
     assert_eq!(stand_in.integration(ID).unwrap()["arePortResourcesInitialized"], true);
 }
 

@@ -170,7 +170,7 @@ async fn what_is_owned_comes_in_pages_and_without_other_owners() {
 }
 
 #[tokio::test]
-async fn relations_are_told_by_name_and_asked_for_once_per_resync() {
+async fn relations_are_reported_by_name_and_asked_for_once_per_resync() {
     let stand_in = furnished().await;
     let catalog = catalog(config(&stand_in));
     catalog.read(&[]).await.unwrap();

@@ -122,7 +122,7 @@ fn keys(body: &Value) -> BTreeSet<&str> {
 // === Who maps ===
 
 #[tokio::test]
-async fn settings_and_flags_decide_who_maps_and_port_is_told_what_is_done() {
+async fn settings_and_flags_decide_who_maps_and_port_is_informed_what_is_done() {
     use Processing::{Documents, Entities, EntitiesAndDocuments};
     for (flags, mode, enabled, expected) in [
         (&FLAGS[..], ProcessingMode::Dsp, true, Documents),
@@ -136,13 +136,13 @@ async fn settings_and_flags_decide_who_maps_and_port_is_told_what_is_done() {
         let mut config = config(&stand_in);
         config.processing_mode = mode;
         config.raw_data.enabled = enabled;
-        for (writes, told) in
+        for (writes, described) in
             [(false, "dsp"), (true, if expected == Documents { "dsp" } else { "ocean-core" })]
         {
             let catalog = catalog(config.clone());
             let session = if writes { catalog.open(&[]).await } else { catalog.read(&[]).await }.unwrap();
             assert_eq!(session.processing, expected, "{flags:?} {mode:?} {enabled}");
-            assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], told);
+            assert_eq!(stand_in.integration(ID).unwrap()["processingMode"], described);
         }
         // Once is enough.
         stand_in.clear_requests();
@@ -214,7 +214,7 @@ async fn after_a_resync() -> PortStandIn {
 }
 
 #[tokio::test]
-async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
+async fn a_resync_of_raw_data_is_distinguished_from_begin_to_end() {
     let stand_in = after_a_resync().await;
     let calls: Vec<String> = stand_in.requests().iter().skip(5).map(LoggedRequest::call).collect();
     let ingest =
@@ -247,10 +247,10 @@ async fn a_resync_of_raw_data_is_told_from_begin_to_end() {
 }
 
 #[tokio::test]
-async fn port_is_told_who_resyncs_by_which_mapping() {
+async fn port_is_reported_who_resyncs_by_which_mapping() {
     let stand_in = after_a_resync().await;
-    let told = sent(&stand_in, "/v1/lifecycle");
-    let start = &told[0].body;
+    let described = sent(&stand_in, "/v1/lifecycle");
+    let start = &described[0].body;
     let fixed = json!({
         "status": "started", "integration_id": ID, "integration_type": "aws-v3", "integration_version": "1.2.3",
         "sync_type": "full_sync", "ocean_version": "0.48.12",
@@ -268,11 +268,11 @@ async fn port_is_told_who_resyncs_by_which_mapping() {
     let common = ["status", "integration_version", "ocean_version", "kind_identifier"];
     let started: BTreeSet<&str> =
         common.into_iter().chain(["integration_id", "integration_type", "started_at"]).collect();
-    assert_eq!(keys(&told[1].body), started);
+    assert_eq!(keys(&described[1].body), started);
     let finished: BTreeSet<&str> = common.into_iter().chain(["integration_type"]).collect();
-    assert_eq!(keys(&told[3].body), finished);
+    assert_eq!(keys(&described[3].body), finished);
     assert_eq!(
-        told[5].body,
+        described[5].body,
         json!({"status": "finished", "integration_id": ID, "integration_type": "aws-v3",
                "integration_version": "1.2.3", "ocean_version": "0.48.12"})
     );
@@ -398,11 +398,11 @@ async fn raw_data_waits_until_port_knows_its_kind() {
     opened(&catalog).await;
     catalog.documents(batch(0, vec![document(0, 0)])).await.unwrap();
     // The end is requested first, and must wait until the start is reported.
-    let told = async {
+    let described = async {
         catalog.milestone(&Milestone::Planned).await.unwrap();
         catalog.milestone(&Milestone::ResourceStarted { resource: 0 }).await.unwrap();
     };
-    let (written, ()) = tokio::join!(biased; catalog.documents_end(0), told);
+    let (written, ()) = tokio::join!(biased; catalog.documents_end(0), described);
     written.unwrap();
     assert_eq!(lifecycle(&stand_in).items["AWS::EC2::Instance-0"], 1);
 }
@@ -464,15 +464,15 @@ async fn a_newer_resync_ends_this_one_without_a_word_about_its_end() {
         matches!(&error, DocumentsError::Superseded(problem) if problem.message.contains("newer")),
         "{error:?}"
     );
-    let told = sent(&stand_in, "/v1/lifecycle").len();
+    let described = sent(&stand_in, "/v1/lifecycle").len();
     catalog.milestone(&ended(0, 0, 0, 1)).await.unwrap();
     catalog.end(ResyncStatus::Aborted).await.unwrap();
-    assert_eq!(sent(&stand_in, "/v1/lifecycle").len(), told);
+    assert_eq!(sent(&stand_in, "/v1/lifecycle").len(), described);
     assert_eq!(stand_in.integration(ID).unwrap()["resyncState"]["status"], "aborted");
 }
 
 #[tokio::test]
-async fn an_abort_in_port_is_noticed_and_not_told_back() {
+async fn an_abort_in_port_is_noticed_and_not_sent_back() {
     let stand_in = stand_in(&FLAGS).await;
     let catalog = begun(config(&stand_in)).await;
     // A failed check does nothing.
@@ -491,7 +491,7 @@ async fn an_abort_in_port_is_noticed_and_not_told_back() {
 }
 
 #[tokio::test]
-async fn a_resync_that_is_stopped_here_is_told_as_aborted() {
+async fn a_resync_that_is_stopped_here_is_reported_as_aborted() {
     let stand_in = stand_in(&FLAGS).await;
     let catalog = begun(config(&stand_in)).await;
     catalog.end(ResyncStatus::Aborted).await.unwrap();

@@ -60,7 +60,7 @@ fn ended(resource: usize, result: ResourceResult) -> Milestone {
 }
 
 /// Returns how each metric arrived, in order: method, kind, state.
-fn told(stand_in: &PortStandIn) -> Vec<String> {
+fn described(stand_in: &PortStandIn) -> Vec<String> {
     let metrics = stand_in.metrics().into_iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     metrics
@@ -91,7 +91,7 @@ fn requests(stand_in: &PortStandIn, route: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_resync_is_told_kind_by_kind() {
+async fn a_resync_is_reported_kind_by_kind() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     let resync = PortService::of(&catalog).running().unwrap().to_string();
@@ -126,7 +126,7 @@ async fn a_resync_is_told_kind_by_kind() {
     catalog.end(ResyncStatus::Failed).await.unwrap();
 
     assert_eq!(
-        told(&stand_in),
+        described(&stand_in),
         [
             "POST AWS::S3::Bucket-0 pending",
             "POST AWS::EC2::Instance-1 pending",
@@ -172,14 +172,14 @@ async fn a_resync_is_told_kind_by_kind() {
 }
 
 #[tokio::test]
-async fn what_was_stopped_is_told_at_once_with_the_last_word() {
+async fn what_was_stopped_is_reported_at_once_with_the_last_word() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     let stopped = ResourceResult { stopped: 3, ..ResourceResult::default() };
     report(&catalog, &[started(0), ended(0, stopped), Milestone::DeletionStarted]).await;
     catalog.end(ResyncStatus::Aborted).await.unwrap();
-    let told = told(&stand_in);
-    let last: Vec<&str> = told[told.len() - 4..].iter().map(String::as_str).collect();
+    let described = described(&stand_in);
+    let last: Vec<&str> = described[described.len() - 4..].iter().map(String::as_str).collect();
     assert_eq!(
         last,
         [
@@ -189,7 +189,7 @@ async fn what_was_stopped_is_told_at_once_with_the_last_word() {
             "POST __runtime__ aborted",
         ]
     );
-    assert!(!told.iter().any(|told| told.starts_with("PUT") && told.ends_with("aborted")), "{told:?}");
+    assert!(!described.iter().any(|described| described.starts_with("PUT") && described.ends_with("aborted")), "{described:?}");
 }
 
 #[tokio::test]
@@ -197,9 +197,9 @@ async fn a_resync_that_ends_before_its_plan_leaves_nothing_pending() {
     let stand_in = stand_in().await;
     let catalog = begun(config(&stand_in)).await;
     catalog.end(ResyncStatus::Failed).await.unwrap();
-    let told = told(&stand_in);
+    let described = described(&stand_in);
     assert_eq!(
-        told[3..],
+        described[3..],
         ["POST AWS::S3::Bucket-0 failed", "POST AWS::EC2::Instance-1 failed", "POST __runtime__ failed"]
     );
 }
@@ -213,7 +213,7 @@ async fn an_end_that_port_did_not_take_goes_along_with_the_last_word() {
     report(&catalog, &[ended(0, done), ended(1, done)]).await;
     catalog.end(ResyncStatus::Completed).await.unwrap();
     assert_eq!(
-        told(&stand_in)[3..],
+        described(&stand_in)[3..],
         [
             "PUT AWS::EC2::Instance-1 completed",
             "POST AWS::S3::Bucket-0 completed",
@@ -272,7 +272,7 @@ async fn a_token_that_only_the_endpoint_for_metrics_rejects_is_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_told_where_port_names_no_address() {
+async fn nothing_is_informed_where_port_names_no_address() {
     let stand_in = stand_in().await;
     stand_in.change_options(|options| options.reporting = false);
     let mut config = config(&stand_in);

@@ -108,7 +108,7 @@ async fn the_feed_of_requests_follows_the_organization_and_the_settings() {
 }
 
 #[tokio::test]
-async fn an_organization_without_kafka_is_told_from_a_port_that_is_away() {
+async fn an_organization_without_kafka_is_distinguished_from_a_port_that_is_away() {
     let stand_in = stand_in().await;
     let catalog = catalog(config(&stand_in));
     let error = PortService::of(&catalog).request_feed(true).await.unwrap_err();
@@ -139,12 +139,12 @@ async fn events_are_written_as_such_and_do_not_disturb_a_resync() {
     events.upsert(&id("ec2Instance"), &written, WRITE).await;
     resync.upsert(&id("ec2Instance"), &written, WRITE).await;
     events.delete(&[key("ec2Instance", "i-1")], true).await;
-    let told = |request: &LoggedRequest| {
+    let described = |request: &LoggedRequest| {
         let has_id = request.query_value("ocean_info_resync_id").is_some();
         (request.query_value("ocean_info_event_type").unwrap(), has_id)
     };
     let writes = port.requests().into_iter().filter(LoggedRequest::writes);
-    let writes: Vec<_> = writes.map(|request| told(&request)).collect();
+    let writes: Vec<_> = writes.map(|request| described(&request)).collect();
     let (event, of_resync) = (("http_request".to_owned(), false), ("resync".to_owned(), true));
     assert_eq!(writes, [event.clone(), of_resync, event]);
     assert_eq!(port.count("/auth/access_token"), 0, "they share the token");

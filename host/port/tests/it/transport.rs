@@ -54,14 +54,14 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
     let problem = PortService::of(&port).feature_flags().await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    let told = problem.to_string();
-    assert!(told.contains("407") && told.contains("HTTPS_PROXY") && !told.contains("hush"), "{told}");
+    let described = problem.to_string();
+    assert!(described.contains("407") && described.contains("HTTPS_PROXY") && !described.contains("hush"), "{described}");
 
     let (plain, asked) = say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let port = catalog(&format!("https://127.0.0.1:{plain}"), RetryPolicy::default(), Proxies::default());
-    let told = PortService::of(&port).feature_flags().await.unwrap_err().to_string();
+    let described = PortService::of(&port).feature_flags().await.unwrap_err().to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert!(told.contains("does not use TLS") && told.contains("OCEAN__PORT__BASE_URL"), "{told}");
+    assert!(described.contains("does not use TLS") && described.contains("OCEAN__PORT__BASE_URL"), "{described}");
 
     let (gateway, asked) = say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
     let proxies = Proxies {
@@ -70,13 +70,13 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
         ..Proxies::default()
     };
     let retry = RetryPolicy { retries: 2, base: Duration::from_millis(5), ..RetryPolicy::default() };
-    let told = PortService::of(&catalog("https://port.invalid", retry, proxies))
+    let described = PortService::of(&catalog("https://port.invalid", retry, proxies))
         .feature_flags()
         .await
         .unwrap_err()
         .to_string();
-    assert_eq!(asked.load(Ordering::SeqCst), 3, "{told}");
-    assert!(told.contains("the proxy cannot connect to the server"), "{told}");
+    assert_eq!(asked.load(Ordering::SeqCst), 3, "{described}");
+    assert!(described.contains("the proxy cannot connect to the server"), "{described}");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn missing_relation_targets_are_created_where_allowed_and_then_owned() {
 }
 
 #[tokio::test]
-async fn search_queries_are_sent_and_what_port_finds_is_told() {
+async fn search_queries_are_sent_and_what_port_finds_is_reported() {
     let stand_in = furnished().await;
     let account = json!({"identifier": "111122223333", "title": "prod"});
     stand_in.seed_entity("awsAccount", &account, PEER).unwrap();

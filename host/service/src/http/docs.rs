@@ -56,8 +56,8 @@ pub(super) fn page(document: &Value) -> String {
                     .flatten()
                     .map(|(name, _)| format!("<code>{}</code>", escaped(name)))
                     .collect();
-                let told = text(&response["description"]);
-                _ = writeln!(page, "<li><code>{}</code> {told} {}</li>", escaped(status), types.join(", "));
+                let description = text(&response["description"]);
+                _ = writeln!(page, "<li><code>{}</code> {description} {}</li>", escaped(status), types.join(", "));
             }
             page.push_str("</ul>\n");
         }
@@ -84,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_needs_nothing_from_elsewhere_and_tells_all() {
+    fn the_page_needs_nothing_from_elsewhere_and_shows_all() {
         let document =
             document(&[("/health/live", "/a/health/live".to_owned()), ("/resync", "/resync".to_owned())]);
         let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
         assert_eq!(paths, ["/a/health/live", "/resync"]);
         let page = page(&document);
-        for told in ["/a/health/live", "POST", "Run a resync", "503", "The service is stopping."] {
-            assert!(page.contains(told), "{told}: {page}");
+        for description in ["/a/health/live", "POST", "Run a resync", "503", "The service is stopping."] {
+            assert!(page.contains(description), "{description}: {page}");
         }
         for outside in ["http:", "https:", "src=", "href=", "<script"] {
             assert!(!page.contains(outside), "{outside}: {page}");

@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodRouter, post},
 };
 use berth_core::from_json;
-use berth_embed::{Live, Submission, core::AccountId};
+use berth_embed::{LiveEvents, Submission, core::AccountId};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -30,7 +30,7 @@ const OTHER_ACCOUNT: &str =
 pub(crate) struct EventWebhook {
     keys: Vec<LiveKey>,
     /// Processes events, once the plugins are loaded.
-    pub(super) live: Option<Arc<Live>>,
+    pub(super) live: Option<Arc<LiveEvents>>,
 }
 
 /// The accounts whose events a sender may send.
@@ -130,7 +130,7 @@ async fn take(State(status): State<Arc<HttpState>>, request: Request) -> Respons
 
 impl EventWebhook {
     /// Creates a webhook for these keys; at least one.
-    pub(crate) fn new(keys: Vec<LiveKey>, live: Option<Arc<Live>>) -> Self {
+    pub(crate) fn new(keys: Vec<LiveKey>, live: Option<Arc<LiveEvents>>) -> Self {
         Self { keys, live }
     }
 

@@ -12,10 +12,10 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The refused requests, by reason.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, Refused>>);
+pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, RefusedRequests>>);
 
 #[derive(Debug, Default)]
-struct Refused {
+struct RefusedRequests {
     logged: Option<Instant>,
     /// How many since the last log line.
     count: u64,

@@ -22,7 +22,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::{HttpState, body, guard::is_forwarded, refusal, server::Peer};
+use super::{HttpState, body, guard::is_forwarded, refusal, server::ConnectionPeer};
 use crate::{
     config::ResyncAccess,
     listeners::{Reason, Resyncs},
@@ -41,7 +41,7 @@ pub(super) async fn ask(
 ) -> Response {
     let local = request
         .extensions()
-        .get::<Peer>()
+        .get::<ConnectionPeer>()
         .is_some_and(|peer| peer.address.is_loopback() && !is_forwarded(request.headers()));
     let headers = request.headers().clone();
     let mut reason = Reason::Anonymous;
@@ -156,7 +156,7 @@ mod tests {
         *request.headers_mut() = headers(pairs);
         if let Some(address) = peer {
             let close = tokio_util::sync::CancellationToken::new();
-            request.extensions_mut().insert(Peer {
+            request.extensions_mut().insert(ConnectionPeer {
                 address: address.parse().unwrap(),
                 reserve: false,
                 close,

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Limits: the number of connections; how long the head of a request may take, which is also how long a
 /// connection may wait for its next request; and how long a client may not read a response.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     pub(crate) connections: usize,
     /// Additional connections that serve only health checks, so that probes succeed when all others are in
     /// use.
@@ -44,7 +44,7 @@ pub(crate) struct Limits {
     pub(crate) stalled: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 128,
@@ -58,7 +58,7 @@ impl Default for Limits {
 
 /// The client of a connection, an extension of each request.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(super) struct ConnectionPeer {
     pub(super) address: IpAddr,
     /// Whether the connection is part of the reserve.
     pub(super) reserve: bool,
@@ -120,7 +120,7 @@ fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub(crate) async fn serve(
     sockets: Vec<TcpListener>,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     drain: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
@@ -141,7 +141,7 @@ pub(crate) async fn serve(
 
 struct Server {
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     connections: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
 }
@@ -164,7 +164,7 @@ impl Server {
                 Ok(permit) => (permit, false),
                 Err(_) => (reserve, true),
             };
-            let peer = Peer { address: peer.ip().to_canonical(), reserve, close: CancellationToken::new() };
+            let peer = ConnectionPeer { address: peer.ip().to_canonical(), reserve, close: CancellationToken::new() };
             tokio::spawn(connection(
                 stream,
                 peer,
@@ -180,9 +180,9 @@ impl Server {
 /// Serves one connection.
 async fn connection(
     stream: TcpStream,
-    peer: Peer,
+    peer: ConnectionPeer,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     graceful: Watcher,
     _permit: OwnedSemaphorePermit,
 ) {
@@ -222,8 +222,8 @@ mod tests {
     use super::*;
 
     /// A server on its own port, whose responses say whether the connection is part of the reserve.
-    fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
-        let who = async |Extension(peer): Extension<Peer>| if peer.reserve { "reserve" } else { "ordinary" };
+    fn start(limits: ConnectionLimits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let who = async |Extension(peer): Extension<ConnectionPeer>| if peer.reserve { "reserve" } else { "ordinary" };
         let slow = async || tokio::time::sleep(Duration::from_millis(200)).await;
         let long = async || vec![0; 16 << 20];
         let router = Router::new().route("/", get(who)).route("/slow", get(slow)).route("/long", get(long));
@@ -258,7 +258,7 @@ mod tests {
     async fn half_a_request_is_given_up_and_leaves_room_for_health() {
         let head = Duration::from_millis(400);
         let limits =
-            Limits { connections: 4, reserve: 2, head, head_of_reserve: head / 4, ..Limits::default() };
+            ConnectionLimits { connections: 4, reserve: 2, head, head_of_reserve: head / 4, ..ConnectionLimits::default() };
         let (address, _drain, _server) = start(limits);
         assert!(ask(address, "/").await.ends_with("ordinary"));
         let mut half = Vec::new();
@@ -278,14 +278,14 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_waits_for_nothing_ends() {
         let head = Duration::from_millis(100);
-        let (address, _drain, _server) = start(Limits { head, ..Limits::default() });
+        let (address, _drain, _server) = start(ConnectionLimits { head, ..ConnectionLimits::default() });
         let stream = send(address, "GET / HTTP/1.1\r\nHost: berth\r\n\r\n").await;
         assert!(read(stream).await.ends_with("ordinary"));
     }
 
     #[tokio::test]
     async fn an_answer_that_nobody_takes_is_given_up() {
-        let limits = Limits { connections: 1, stalled: Duration::from_millis(200), ..Limits::default() };
+        let limits = ConnectionLimits { connections: 1, stalled: Duration::from_millis(200), ..ConnectionLimits::default() };
         let (address, _drain, _server) = start(limits);
         let stalled = send(address, "GET /long HTTP/1.1\r\nHost: berth\r\n\r\n").await;
         assert!(ask(address, "/").await.ends_with("reserve"));
@@ -299,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_waits_for_answers_alone() {
-        let (address, drain, server) = start(Limits::default());
+        let (address, drain, server) = start(ConnectionLimits::default());
         let idle = TcpStream::connect(address).await.unwrap();
         let answer = tokio::spawn(async move { ask(address, "/slow").await });
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -19,7 +19,7 @@ use futures::stream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpState, server::Peer};
+use super::{HttpState, server::ConnectionPeer};
 use crate::report::html::{CONTENT_SECURITY_POLICY, page};
 
 /// The interval of the events.
@@ -82,7 +82,7 @@ pub(super) async fn status() -> Response {
 /// Sends everything first, then the changes. A slow client gets fewer, larger changes; nothing waits for it.
 pub(super) async fn events(State(status): State<Arc<HttpState>>, request: Request) -> Response {
     // Closes the connection, too: the client may never read the last event.
-    let connection = request.extensions().get::<Peer>().map(|peer| peer.close.clone());
+    let connection = request.extensions().get::<ConnectionPeer>().map(|peer| peer.close.clone());
     let end = connection.unwrap_or_default();
     let watcher = Watcher {
         number: status.watchers.admit(end.clone()),

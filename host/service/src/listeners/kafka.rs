@@ -284,7 +284,7 @@ impl Asks<'_> {
         let (resyncs, again) = (self.resyncs.clone(), self.again);
         self.waiting.spawn(async move {
             // Nothing else would request it again.
-            while ended.await == Ok(super::Ended::NotBegun) {
+            while ended.await == Ok(super::ResyncEnd::NotBegun) {
                 tokio::time::sleep(again).await;
                 match resyncs.ask(reason).await {
                     Some(next) => ended = next,
@@ -300,7 +300,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::listeners::{Ended, channel, run};
+    use crate::listeners::{ResyncEnd, channel, run};
 
     /// A service that reports each resync it starts; the first ones cannot start.
     fn service(failing: usize) -> (Resyncs, mpsc::UnboundedReceiver<Reason>, CancellationToken) {
@@ -311,7 +311,7 @@ mod tests {
         let resync = move |reason, _| {
             sender.send(reason).unwrap();
             tries += 1;
-            let ended = if tries <= failing { Ended::NotBegun } else { Ended::Ran };
+            let ended = if tries <= failing { ResyncEnd::NotBegun } else { ResyncEnd::Ran };
             async move { ended }
         };
         tokio::spawn(run(requests, stop.clone(), resync));

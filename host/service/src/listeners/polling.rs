@@ -10,7 +10,7 @@ use std::{pin::pin, sync::Arc, time::SystemTime};
 use berth_port::service::PortService;
 use tokio::sync::{oneshot, watch};
 
-use super::{Ended, Reason, Resyncs};
+use super::{ResyncEnd, Reason, Resyncs};
 use crate::{config::Listener, state::ServiceState};
 
 /// Polls until the service stops or gets another listener: each interval, whether or not a resync runs, and
@@ -19,7 +19,7 @@ pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs:
     let mut looks = Looks::default();
     // The request to make at the next poll, whatever Port says: nothing else would make it again.
     let mut due: Option<Reason> = None;
-    let mut asked: Option<Asked> = None;
+    let mut asked: Option<PendingResync> = None;
     let mut first = true;
     loop {
         let now = Arc::clone(&state.borrow_and_update());
@@ -46,15 +46,15 @@ pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs:
         }
         if let Some(reason) = reason {
             let Some(ended) = resyncs.ask(reason).await else { return };
-            asked = Some(Asked { reason, ended });
+            asked = Some(PendingResync { reason, ended });
         }
         let mut pause = pin!(tokio::time::sleep(*interval));
         loop {
             tokio::select! {
                 () = &mut pause => break,
                 Ok(()) = state.changed() => break,
-                ended = Asked::end(&mut asked), if asked.is_some() => match ended {
-                    (reason, Some(Ended::NotBegun)) => due = Some(reason),
+                ended = PendingResync::end(&mut asked), if asked.is_some() => match ended {
+                    (reason, Some(ResyncEnd::NotBegun)) => due = Some(reason),
                     (_, Some(_)) => {}
                     (_, None) => return,
                 },
@@ -64,14 +64,14 @@ pub(crate) async fn poll(mut state: watch::Receiver<Arc<ServiceState>>, resyncs:
 }
 
 /// The newest requested resync.
-struct Asked {
+struct PendingResync {
     reason: Reason,
-    ended: oneshot::Receiver<Ended>,
+    ended: oneshot::Receiver<ResyncEnd>,
 }
 
-impl Asked {
+impl PendingResync {
     /// Waits for its end, and forgets it; returns `None` if the service stops first.
-    async fn end(asked: &mut Option<Self>) -> (Reason, Option<Ended>) {
+    async fn end(asked: &mut Option<Self>) -> (Reason, Option<ResyncEnd>) {
         let Some(Self { reason, ended }) = asked else { return std::future::pending().await };
         let end = (*reason, ended.await.ok());
         *asked = None;

@@ -71,7 +71,7 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listeners::{Ended, channel, run};
+    use crate::listeners::{ResyncEnd, channel, run};
 
     #[test]
     fn ticks_are_those_that_port_knows() {
@@ -100,7 +100,7 @@ mod tests {
                 // One and a half intervals.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 ended.lock().unwrap().push(grid.since.elapsed());
-                Ended::Ran
+                ResyncEnd::Ran
             }
         };
         tokio::select! {

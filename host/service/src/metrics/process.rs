@@ -112,8 +112,8 @@ pub(super) fn cpu_time() -> Option<Duration> {
 /// Returns the resident memory of this process, in bytes. Only Linux has it in a file.
 #[cfg(target_os = "linux")]
 pub(super) fn resident_memory() -> Option<f64> {
-    let told = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u32 = told.split(' ').nth(1)?.parse().ok()?;
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u32 = statm.split(' ').nth(1)?.parse().ok()?;
     let size = u32::try_from(rustix::param::page_size()).ok()?;
     Some(f64::from(pages) * f64::from(size))
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn max_median_and_mean_are_told_apart() {
+    fn max_median_and_mean_are_distinguished() {
         assert_eq!(max_median_avg(&[]), None);
         assert_eq!(max_median_avg(&[1.0, 9.0, 2.0]), Some([9.0, 2.0, 4.0]));
     }

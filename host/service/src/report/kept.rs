@@ -66,7 +66,7 @@ pub struct Group {
     /// What they are, after the count: `entities of …`.
     pub what: String,
     /// The affected accounts, regions or units, with their counts and remarks.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<KeptScope>,
     /// Some of them.
     pub examples: Vec<EntityKey>,
     /// What the operator can do.
@@ -75,7 +75,7 @@ pub struct Group {
 
 /// An account, a region or a unit that entities are kept for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
+pub struct KeptScope {
     /// Its name, for people.
     pub name: String,
     /// How many entities are kept for it.
@@ -113,7 +113,7 @@ pub fn groups(report: &Report, after: RemovalAfter) -> Vec<Group> {
 
 fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
     // By name; a scope's remark is the same for all its entities.
-    let mut scopes: BTreeMap<String, Scope> = BTreeMap::new();
+    let mut scopes: BTreeMap<String, KeptScope> = BTreeMap::new();
     let mut removed: BTreeSet<&RemovedScope> = BTreeSet::new();
     let mut unmapped: BTreeMap<String, u64> = BTreeMap::new();
     for Kept { keep, .. } in kept {
@@ -131,10 +131,10 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
             }
             Keep::Related | Keep::SomebodyElse | Keep::NotOwned => continue,
         };
-        let scope = Scope { name: name.clone(), count: 0, remark, confirms };
+        let scope = KeptScope { name: name.clone(), count: 0, remark, confirms };
         scopes.entry(name).or_insert(scope).count += 1;
     }
-    let mut scopes: Vec<Scope> = scopes.into_values().collect();
+    let mut scopes: Vec<KeptScope> = scopes.into_values().collect();
     // A stable sort: scopes with the same count stay ordered by name.
     scopes.sort_by_key(|scope| std::cmp::Reverse(scope.count));
     let Some(first) = kept.first() else {
@@ -189,7 +189,7 @@ fn group(kept: &[&Kept], report: &Report, after: RemovalAfter) -> Group {
 }
 
 /// Describes removed scopes, and how to confirm their removal.
-fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[Scope]) -> (String, Vec<String>) {
+fn removed_scopes(scopes: &BTreeSet<&RemovedScope>, largest: &[KeptScope]) -> (String, Vec<String>) {
     let accounts = scopes.iter().filter(|scope| matches!(scope, RemovedScope::Account(_))).count();
     let regions = scopes.len() - accounts;
     let of = match (accounts, regions) {

@@ -129,7 +129,7 @@ impl ProblemGroups {
         }
         for group in kept::groups(report, after) {
             let about = if group.waits { About::Waiting } else { About::Kept };
-            let remarked = |scope: &kept::Scope| match &scope.remark {
+            let remarked = |scope: &kept::KeptScope| match &scope.remark {
                 Some(remark) => format!("{} ({remark})", scope.name),
                 None => scope.name.clone(),
             };

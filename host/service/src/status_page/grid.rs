@@ -55,7 +55,7 @@ struct Entry {
 /// A unit that has changed: the positions of account, place and kind; its state; resources read;
 /// milliseconds; the position of its problem.
 #[derive(Debug, Serialize)]
-pub(super) struct Row(u32, u32, u32, char, u64, u64, Option<u32>);
+pub(super) struct UnitRow(u32, u32, u32, char, u64, u64, Option<u32>);
 
 /// All units of one account in one place, by kind.
 #[derive(Debug, Serialize)]
@@ -171,12 +171,12 @@ impl Grid {
     }
 
     /// Returns the units that changed since a version.
-    pub(super) fn since(&self, version: u64) -> Vec<Row> {
+    pub(super) fn since(&self, version: u64) -> Vec<UnitRow> {
         let changed = self.entries.iter().filter(|entry| entry.version > version);
         changed
             .map(|entry| {
                 let Entry { account, place, kind, mark, fetched, millis, group, .. } = *entry;
-                Row(account, place, kind, mark.letter(), fetched, millis, group)
+                UnitRow(account, place, kind, mark.letter(), fetched, millis, group)
             })
             .collect()
     }

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_records_give_way_and_are_told_by_number() {
+    fn the_oldest_records_give_way_and_are_reported_by_number() {
         let mut buffer = Buffer { open: true, ..Buffer::default() };
         assert_eq!(buffer.batch(), None);
         for number in 0..BUFFER + 3 {

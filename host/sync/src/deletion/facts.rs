@@ -60,7 +60,7 @@ pub struct AccountScope {
 
 /// A resource mapping, as far as deletion depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct MappingFacts {
     /// Its kind.
     pub kind: Kind,
     /// Where the kind's resources live; `None` if no plugin maps it.
@@ -76,7 +76,7 @@ pub struct Entry {
     pub rules: AttributionRules,
 }
 
-impl Entry {
+impl MappingFacts {
     pub(super) fn may_fill(&self, blueprint: &BlueprintId) -> bool {
         self.blueprint.as_ref().is_none_or(|own| own == blueprint)
     }
@@ -135,7 +135,7 @@ pub struct Facts {
     /// The accounts of the resync, including those that cannot be read.
     pub accounts: BTreeMap<AccountId, AccountScope>,
     /// The mapping.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<MappingFacts>,
     /// What operators say about removed scopes.
     pub removal: RemovalOptions,
     /// How many complete resyncs in a row before this one scopes were missing in; `None` without a ledger.
@@ -149,7 +149,7 @@ pub struct Stale<'a> {
     pub key: &'a EntityKey,
     /// Who produced it, as far as recorded.
     pub producers: &'a Producers,
-    /// The account that it states, by the [rules](super::Policy::rules) of its blueprint.
+    /// The account that it states, by the [rules](super::DeletionPolicy::rules) of its blueprint.
     pub account: Option<&'a AccountId>,
     /// The region that it states.
     pub region: Option<&'a Region>,

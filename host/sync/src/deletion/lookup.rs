@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
-    Basis, Counts, Decision, Doomed, HeldBack, Keep, LimitOptions, Limited, Mistaken, Policy, Proof, Stale,
+    Basis, Counts, Decision, Doomed, HeldBack, Keep, LimitOptions, Limited, Mistaken, DeletionPolicy, Proof, Stale,
     Units, apply_limits, check_total,
 };
 use crate::{
-    Approved, Deletion, Event, Gone, Journal, Kept, Observer, ResolvedResource, UnitReport,
+    Approved, Deletion, Event, Gone, WriteArbiter, Kept, Observer, ResolvedResource, UnitReport,
     catalog_access::CatalogAccess,
     content::key_digest,
     index::EntryIndex,
@@ -55,7 +55,7 @@ impl Units for Reports<'_> {
 
 /// The settings of deletion in a resync.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct DeletionSettings {
+pub(crate) struct DeletionOptions {
     pub(crate) limits: LimitOptions,
     pub(crate) delete_dependents: bool,
     /// Whether the catalog creates the targets of relations.
@@ -70,20 +70,20 @@ pub(crate) struct StaleEntities<'a, 'p> {
     pub(crate) reader: &'a dyn ResourceReader,
     pub(crate) mapper: &'a dyn MapperSnapshot,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) journal: &'a Journal,
+    pub(crate) write_arbiter: &'a WriteArbiter,
     pub(crate) resources: &'a [ResolvedResource],
     pub(crate) units: &'a [Arc<Unit>],
     pub(crate) reports: &'a [UnitReport],
-    pub(crate) policy: &'a mut Policy<'p>,
+    pub(crate) policy: &'a mut DeletionPolicy<'p>,
     pub(crate) written: &'a WriteSummary,
     pub(crate) ledger: Option<&'a LedgerView>,
-    pub(crate) settings: DeletionSettings,
+    pub(crate) settings: DeletionOptions,
     pub(crate) begun: Instant,
     pub(crate) deletion: Deletion,
 }
 
 /// What is known about one stale entity.
-pub(super) struct Known {
+pub(super) struct StaleEntity {
     key: EntityKey,
     producers: Producers,
     account: Option<AccountId>,
@@ -92,7 +92,7 @@ pub(super) struct Known {
     owned: bool,
 }
 
-impl Known {
+impl StaleEntity {
     pub(super) fn stale(&self) -> Stale<'_> {
         Stale {
             key: &self.key,
@@ -146,7 +146,7 @@ impl StaleEntities<'_, '_> {
         self.note_accounts(&known);
         let mut doomed = Vec::new();
         let mut removed: BTreeMap<EntityKey, Keep> = BTreeMap::new();
-        let mut facts: HashMap<EntityKey, Known> = HashMap::new();
+        let mut facts: HashMap<EntityKey, StaleEntity> = HashMap::new();
         for known in known {
             match self.policy.decide(&known.stale()) {
                 Decision::Delete(basis) => {
@@ -175,7 +175,7 @@ impl StaleEntities<'_, '_> {
         self.look_again(&mut doomed, &facts).await;
         self.keep_foreign(&mut doomed, &facts).await?;
         let (granted, _lease) =
-            self.journal.claim(doomed.iter().map(|doomed| (key_digest(&doomed.key), self.begun)));
+            self.write_arbiter.lease(doomed.iter().map(|doomed| (key_digest(&doomed.key), self.begun)));
         if granted.contains(&false) {
             // Live events have handled these since the resync started.
             let mut granted = granted.into_iter();
@@ -211,14 +211,14 @@ impl StaleEntities<'_, '_> {
     }
 
     /// Returns what the ledger has about stale entities, and what the others state about themselves.
-    async fn known(&self, blueprint: &BlueprintId, keys: &[EntityKey]) -> Vec<Known> {
+    async fn known(&self, blueprint: &BlueprintId, keys: &[EntityKey]) -> Vec<StaleEntity> {
         let recorded = |key: &EntityKey| {
             let entry = self.ledger.and_then(|ledger| ledger.look_up(key_digest(key)));
             entry.map_or(Producers::Unknown, |entry| entry.producers)
         };
-        let mut known: Vec<Known> = keys
+        let mut known: Vec<StaleEntity> = keys
             .iter()
-            .map(|key| Known {
+            .map(|key| StaleEntity {
                 key: key.clone(),
                 producers: recorded(key),
                 account: None,
@@ -261,7 +261,7 @@ impl StaleEntities<'_, '_> {
     }
 
     /// Looks for accounts that are no longer listed.
-    fn note_accounts(&mut self, known: &[Known]) {
+    fn note_accounts(&mut self, known: &[StaleEntity]) {
         for stale in known {
             for producer in stale.producers.known().unwrap_or_default() {
                 self.policy.note_account(&producer.account);
@@ -337,7 +337,7 @@ impl StaleEntities<'_, '_> {
     async fn keep_foreign(
         &mut self,
         doomed: &mut Vec<Doomed>,
-        facts: &HashMap<EntityKey, Known>,
+        facts: &HashMap<EntityKey, StaleEntity>,
     ) -> Result<(), Problem> {
         let unsure: Vec<EntityKey> = doomed
             .iter()

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The rules of deletion, for one resync.
-pub struct Policy<'a> {
+pub struct DeletionPolicy<'a> {
     facts: &'a Facts,
     units: &'a (dyn Units + Sync),
     /// Positions of units, by account, kind and place.
@@ -25,7 +25,7 @@ pub struct Policy<'a> {
     departed: BTreeSet<AccountId>,
 }
 
-impl fmt::Debug for Policy<'_> {
+impl fmt::Debug for DeletionPolicy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("facts", self.facts).finish_non_exhaustive()
     }
@@ -39,7 +39,7 @@ enum Absence {
     Removed,
 }
 
-impl<'a> Policy<'a> {
+impl<'a> DeletionPolicy<'a> {
     /// Creates the rules for a resync with these facts and unit outcomes.
     pub fn new(facts: &'a Facts, units: &'a (dyn Units + Sync)) -> Self {
         let mut order: Vec<u32> = (0..u32::try_from(units.count()).unwrap_or(u32::MAX)).collect();
@@ -394,7 +394,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Returns the producers to record for an entity that `seen_by` produced in this resync, where `before`
-    /// was recorded until now. `single_account` is that of the [entry](super::Entry::single_account) that
+    /// was recorded until now. `single_account` is that of the [entry](super::MappingFacts::single_account) that
     /// produced it.
     ///
     /// A recorded producer is removed only if it proves absence. An entity without a record gets one only if

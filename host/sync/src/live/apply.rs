@@ -11,24 +11,24 @@ use tokio::sync::MutexGuard;
 
 use super::{
     limits::LiveLimits,
-    refresh::{Changes, Done, Miss, Refresher, Rules, Upsert},
-    writer::Written,
+    refresh::{EventChanges, RefreshOutcome, Miss, Refresher, Rules, Upsert},
+    writer::WriteResult,
 };
 use crate::{
     blocking::blocking,
     content::{add_fields, key_digest},
-    deletion::{Entry as DeletionEntry, Facts, LimitOptions, Policy, Proof, Stale},
+    deletion::{MappingFacts as DeletionEntry, Facts, LimitOptions, DeletionPolicy, Proof, Stale},
 };
 
 impl Refresher {
     /// Writes the changes of an event, as entities or as documents.
-    pub(super) async fn write(&self, changes: Changes) -> Result<Done, Miss> {
+    pub(super) async fn write(&self, changes: EventChanges) -> Result<RefreshOutcome, Miss> {
         match changes.rules.processing {
             Processing::Entities => self.write_entities(&changes).await,
             Processing::EntitiesAndDocuments => {
                 let done = self.write_entities(&changes).await?;
-                let Changes { rules, documents, gone, .. } = changes;
-                let deleted = matches!(done, Done::Deleted(_));
+                let EventChanges { rules, documents, gone, .. } = changes;
+                let deleted = matches!(done, RefreshOutcome::Deleted(_));
                 let gone = gone.into_iter().filter(|_| deleted);
                 for documents in documents.into_iter().chain(gone) {
                     if let Err(problem) = self.writer.send(&rules.catalog, documents).await {
@@ -42,10 +42,10 @@ impl Refresher {
     }
 
     /// Sends the documents of the resource to a catalog that maps by itself.
-    async fn hand_over(&self, changes: Changes) -> Result<Done, Miss> {
+    async fn hand_over(&self, changes: EventChanges) -> Result<RefreshOutcome, Miss> {
         let (mut written, mut deleted) = (0, 0);
         let deletable = !changes.gone.is_empty() && self.catalog_may_delete(&changes).await?;
-        let Changes { rules, producer, documents, gone, doomed, .. } = changes;
+        let EventChanges { rules, producer, documents, gone, doomed, .. } = changes;
         for documents in documents {
             written += documents.documents.len();
             self.writer.send(&rules.catalog, documents).await.map_err(Miss::Again)?;
@@ -58,16 +58,16 @@ impl Refresher {
             self.limits.lock().await.deleted(&producer, doomed.len() as u64);
         }
         Ok(match (written, deleted) {
-            (0, 0) => Done::Unchanged,
-            (0, deleted) => Done::Deleted(deleted),
-            (written, _) => Done::Upserted(written),
+            (0, 0) => RefreshOutcome::Unchanged,
+            (0, deleted) => RefreshOutcome::Deleted(deleted),
+            (written, _) => RefreshOutcome::Upserted(written),
         })
     }
 
     /// Returns whether a catalog that maps by itself may learn that the resource is gone. It does not know
     /// the event's account and region: its entities of other resources with the same identifier must be kept.
-    async fn catalog_may_delete(&self, changes: &Changes) -> Result<bool, Miss> {
-        let Changes { rules, producer, doomed, .. } = changes;
+    async fn catalog_may_delete(&self, changes: &EventChanges) -> Result<bool, Miss> {
+        let EventChanges { rules, producer, doomed, .. } = changes;
         let keys: Vec<EntityKey> = doomed.iter().cloned().collect();
         if keys.is_empty() {
             return Ok(false);
@@ -87,13 +87,13 @@ impl Refresher {
         Ok(self.is_within_limits(rules, producer, &keys, 0).await?.is_some())
     }
 
-    async fn write_entities(&self, changes: &Changes) -> Result<Done, Miss> {
-        let Changes { rules, producer, upserts, doomed, read, .. } = changes;
+    async fn write_entities(&self, changes: &EventChanges) -> Result<RefreshOutcome, Miss> {
+        let EventChanges { rules, producer, upserts, doomed, read, .. } = changes;
         let keys: Vec<u128> = upserts.keys().chain(doomed).map(key_digest).collect();
         if keys.is_empty() {
-            return Ok(Done::Unchanged);
+            return Ok(RefreshOutcome::Unchanged);
         }
-        let _touch = self.journal.touch(keys, *read).await;
+        let _lock = self.write_arbiter.lock(keys, *read).await;
         // Other producers of an entity that several accounts list are for a resync to find.
         let written =
             upserts.iter().map(|(key, upsert)| (key_digest(key), upsert.single.then(|| producer.clone())));
@@ -102,9 +102,9 @@ impl Refresher {
         let written = self.upsert(rules, upserts).await?;
         let deleted = self.delete(changes).await?;
         Ok(match (written, deleted) {
-            (0, 0) => Done::Unchanged,
-            (0, deleted) => Done::Deleted(deleted),
-            (written, _) => Done::Upserted(written),
+            (0, 0) => RefreshOutcome::Unchanged,
+            (0, deleted) => RefreshOutcome::Deleted(deleted),
+            (written, _) => RefreshOutcome::Upserted(written),
         })
     }
 
@@ -141,19 +141,19 @@ impl Refresher {
             let options = UpsertOptions { merge: options.merge || partial, ..options };
             for written in self.writer.upsert(&rules.catalog, blueprint, same, options).await {
                 match written {
-                    Written::Sent(
+                    WriteResult::Sent(
                         UpsertOutcome::Created | UpsertOutcome::Updated | UpsertOutcome::NotFound,
                     ) => {}
-                    Written::Sent(UpsertOutcome::Found(identifier)) => {
+                    WriteResult::Sent(UpsertOutcome::Found(identifier)) => {
                         let key = EntityKey { blueprint: blueprint.clone(), identifier };
                         found.push((key_digest(&key), None));
                     }
-                    Written::Sent(UpsertOutcome::Refused(problem)) => miss = Some(Miss::Never(problem)),
+                    WriteResult::Sent(UpsertOutcome::Refused(problem)) => miss = Some(Miss::Never(problem)),
                     // Its target may come with another event, or with the next resync.
-                    Written::Sent(UpsertOutcome::MissingRelation(problem)) | Written::Unknown(problem) => {
+                    WriteResult::Sent(UpsertOutcome::MissingRelation(problem)) | WriteResult::Unknown(problem) => {
                         _ = miss.get_or_insert(Miss::Again(problem));
                     }
-                    Written::Foreign => {
+                    WriteResult::Foreign => {
                         let problem = Problem::new(
                             ProblemCode::PortForeignOwner,
                             "another owner has an entity with the same identifier",
@@ -172,8 +172,8 @@ impl Refresher {
         }
     }
 
-    async fn delete(&self, changes: &Changes) -> Result<usize, Miss> {
-        let Changes { rules, producer, doomed, .. } = changes;
+    async fn delete(&self, changes: &EventChanges) -> Result<usize, Miss> {
+        let EventChanges { rules, producer, doomed, .. } = changes;
         if doomed.is_empty() {
             return Ok(0);
         }
@@ -223,7 +223,7 @@ impl Refresher {
         dependents: u64,
     ) -> Result<Option<MutexGuard<'_, LiveLimits>>, Miss> {
         let mut limits = self.limits.lock().await;
-        let ended = self.journal.resyncs_ended();
+        let ended = self.write_arbiter.resyncs_ended();
         if limits.counted_at != Some(ended) {
             limits.start(ended, self.ask_ledger(rules, |ledger, catalog| ledger.totals(catalog)).await?);
         }
@@ -251,7 +251,7 @@ impl Refresher {
             ..Facts::default()
         };
         let units: Vec<(UnitId, Proof)> = Vec::new();
-        let policy = Policy::new(&facts, &units);
+        let policy = DeletionPolicy::new(&facts, &units);
         let mut fields = FieldSet::default();
         for key in &keys {
             add_fields(&mut fields, &policy.rules(&key.blueprint).fields());

@@ -7,22 +7,22 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Live,
-    matching::{Target, TargetKey, Told, text_length},
+    LiveEvents,
+    matching::{RefreshTarget, TargetKey, ReportedState, text_length},
 };
 
 /// Resources that events named and that were not read again yet. Another process may store and read it: an
 /// event only says which resource to read, so processing it late or twice does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backlog {
-    resources: Vec<Waiting>,
+    resources: Vec<BacklogEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Waiting {
+struct BacklogEntry {
     #[serde(flatten)]
     key: TargetKey,
-    told: Told,
+    reported: ReportedState,
     /// The event's `detail`.
     event: Arc<Value>,
 }
@@ -44,13 +44,13 @@ impl Backlog {
     }
 
     /// Takes the waiting resources out of the queue, to keep them.
-    pub fn take(live: &Live) -> Self {
+    pub fn take(live: &LiveEvents) -> Self {
         Self::of(live.queue().clear())
     }
 
     /// Puts back what was kept; what finds no room is left to the next resync. Returns how many resources
     /// wait for it now.
-    pub fn restore(self, live: &Live) -> usize {
+    pub fn restore(self, live: &LiveEvents) -> usize {
         let targets = self.into_targets();
         let count = targets.len();
         let mut queue = live.queue();
@@ -67,15 +67,15 @@ impl Backlog {
         restored
     }
 
-    pub(super) fn of(targets: Vec<Target>) -> Self {
-        let waiting = |Target { key, told, event, .. }| Waiting { key, told, event };
+    pub(super) fn of(targets: Vec<RefreshTarget>) -> Self {
+        let waiting = |RefreshTarget { key, reported, event, .. }| BacklogEntry { key, reported, event };
         Self { resources: targets.into_iter().map(waiting).collect() }
     }
 
-    pub(super) fn into_targets(self) -> Vec<Target> {
-        let target = |Waiting { key, told, event }| {
+    pub(super) fn into_targets(self) -> Vec<RefreshTarget> {
+        let target = |BacklogEntry { key, reported, event }| {
             let bytes = text_length(&event);
-            Target { key, told, event, bytes }
+            RefreshTarget { key, reported, event, bytes }
         };
         self.resources.into_iter().map(target).collect()
     }

@@ -29,7 +29,7 @@ enum What {
 /// What an event says about a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Told {
+pub(super) enum ReportedState {
     /// It exists now.
     Exists,
     /// It no longer exists.
@@ -40,10 +40,10 @@ pub(super) enum Told {
 
 /// A resource to be read again.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(super) struct RefreshTarget {
     pub(super) key: TargetKey,
     /// What the event says about it.
-    pub(super) told: Told,
+    pub(super) reported: ReportedState,
     /// The event's `detail`.
     pub(super) event: Arc<Value>,
     /// The approximate size of its text in bytes.
@@ -113,8 +113,8 @@ impl Notice {
     }
 
     /// Returns the resources that it concerns, of all kinds.
-    pub(super) fn targets(&self, kinds: &BTreeMap<Kind, KindEntry>) -> Vec<Target> {
-        let mut targets: Vec<Target> = Vec::new();
+    pub(super) fn targets(&self, kinds: &BTreeMap<Kind, KindEntry>) -> Vec<RefreshTarget> {
+        let mut targets: Vec<RefreshTarget> = Vec::new();
         let mut bytes = None;
         for KindEntry { manifest, .. } in kinds.values() {
             let regional = manifest.scope == Scope::Regional;
@@ -123,7 +123,7 @@ impl Notice {
                 continue;
             }
             for trigger in manifest.events().into_iter().flat_map(|rules| &rules.on) {
-                let Some(told) = self.what.concerns(trigger) else { continue };
+                let Some(reported) = self.what.concerns(trigger) else { continue };
                 for resource in self.resources(trigger) {
                     let key = TargetKey {
                         kind: manifest.kind.clone(),
@@ -133,7 +133,7 @@ impl Notice {
                     };
                     if !targets.iter().any(|target| target.key == key) {
                         let bytes = *bytes.get_or_insert_with(|| text_length(&self.detail));
-                        targets.push(Target { key, told, event: Arc::clone(&self.detail), bytes });
+                        targets.push(RefreshTarget { key, reported, event: Arc::clone(&self.detail), bytes });
                     }
                 }
             }
@@ -182,20 +182,20 @@ pub(super) fn text_length(value: &Value) -> usize {
 
 impl What {
     /// Returns what it says about the resources of a trigger, if the trigger matches.
-    fn concerns(&self, trigger: &Trigger) -> Option<Told> {
+    fn concerns(&self, trigger: &Trigger) -> Option<ReportedState> {
         match self {
             Self::Call { source, name } => {
                 if source.as_ref().is_some_and(|source| *source != trigger.source) {
                     return None;
                 }
                 if trigger.delete.contains(name) {
-                    return Some(Told::Gone);
+                    return Some(ReportedState::Gone);
                 }
-                trigger.upsert.contains(name).then_some(Told::Exists)
+                trigger.upsert.contains(name).then_some(ReportedState::Exists)
             }
             Self::Other { source, detail_type } => {
                 let same = trigger.detail_type.as_ref() == Some(detail_type) && trigger.source == *source;
-                same.then_some(Told::Changed)
+                same.then_some(ReportedState::Changed)
             }
         }
     }
@@ -206,15 +206,15 @@ pub(super) mod tests {
     use super::*;
     use crate::plan::tests::kind;
 
-    pub(in crate::live) fn target(resource: &str, gone: bool) -> Target {
-        Target {
+    pub(in crate::live) fn target(resource: &str, gone: bool) -> RefreshTarget {
+        RefreshTarget {
             key: TargetKey {
                 kind: Kind::new("X::Thing").unwrap(),
                 account: AccountId::new("111111111111").unwrap(),
                 region: None,
                 resource: resource.to_owned(),
             },
-            told: if gone { Told::Gone } else { Told::Exists },
+            reported: if gone { ReportedState::Gone } else { ReportedState::Exists },
             event: Arc::new(json!({})),
             bytes: 2,
         }
@@ -259,17 +259,17 @@ pub(super) mod tests {
     }
 
     fn targets(envelope: &Value) -> Result<Vec<String>, Unusable> {
-        let told = |target: Target| {
+        let reported = |target: RefreshTarget| {
             let TargetKey { kind, account, region, resource } = target.key;
             let place = region.map_or_else(|| "global".to_owned(), |region| region.to_string());
-            let gone = match target.told {
-                Told::Gone => " gone",
-                Told::Exists => "",
-                Told::Changed => " changed",
+            let gone = match target.reported {
+                ReportedState::Gone => " gone",
+                ReportedState::Exists => "",
+                ReportedState::Changed => " changed",
             };
             format!("{kind} {} {place} {resource}{gone}", &account.as_str()[..1])
         };
-        Ok(Notice::read(envelope)?.targets(&kinds()).into_iter().map(told).collect())
+        Ok(Notice::read(envelope)?.targets(&kinds()).into_iter().map(reported).collect())
     }
 
     fn call(name: &str, source: &str, detail: &Value) -> Value {
@@ -367,8 +367,8 @@ pub(super) mod tests {
         ] {
             let mut event = good.clone();
             *event.pointer_mut(pointer).unwrap() = value;
-            let Err(Unusable::Malformed(told)) = targets(&event) else { panic!("{event} was accepted") };
-            assert!(told.contains(reason), "{told}");
+            let Err(Unusable::Malformed(reported)) = targets(&event) else { panic!("{event} was accepted") };
+            assert!(reported.contains(reason), "{reported}");
         }
         let mut failed = good;
         failed["detail"]["errorCode"] = json!("AccessDenied");

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use super::matching::{Target, TargetKey};
+use super::matching::{RefreshTarget, TargetKey};
 
 /// A resource that waits.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) target: Target,
+pub(super) struct RefreshJob {
+    pub(super) target: RefreshTarget,
     /// The number of tries.
     pub(super) tries: u32,
     /// The earliest time to read it.
@@ -19,7 +19,7 @@ pub(super) struct Job {
 
 /// The queue.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct EventQueue {
     capacity: usize,
     /// The most bytes of waiting events.
     capacity_bytes: usize,
@@ -27,21 +27,21 @@ pub(super) struct Queue {
     /// Whether it accepts no more events.
     closed: bool,
     order: VecDeque<TargetKey>,
-    waiting: HashMap<TargetKey, Job>,
+    waiting: HashMap<TargetKey, RefreshJob>,
     /// Resources being read. Another event for one of these waits until it ends.
     running: HashSet<TargetKey>,
 }
 
 /// Why an event is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum QueueError {
     /// The queue is full.
     Full,
     /// The queue is closed.
     Closed,
 }
 
-impl Queue {
+impl EventQueue {
     pub(super) fn new(capacity: usize, capacity_bytes: usize) -> Self {
         Self {
             capacity,
@@ -66,36 +66,36 @@ impl Queue {
 
     /// Adds the targets of an event, all or none. A resource that is already waiting keeps its place: it will
     /// be read after this event happened.
-    pub(super) fn push(&mut self, targets: Vec<Target>, now: Instant) -> Result<(), Refused> {
+    pub(super) fn push(&mut self, targets: Vec<RefreshTarget>, now: Instant) -> Result<(), QueueError> {
         if self.closed {
-            return Err(Refused::Closed);
+            return Err(QueueError::Closed);
         }
         let new = targets.iter().filter(|target| !self.waiting.contains_key(&target.key)).count();
         let bytes: usize = targets.iter().map(|target| target.bytes).sum();
         if self.waiting.len() + new > self.capacity || self.bytes + bytes > self.capacity_bytes {
-            return Err(Refused::Full);
+            return Err(QueueError::Full);
         }
         for target in targets {
-            self.insert(Job { target, tries: 0, due: now });
+            self.insert(RefreshJob { target, tries: 0, due: now });
         }
         Ok(())
     }
 
     /// Restores a resource, unless a newer event for it waits, which is equivalent. Returns whether there is
     /// room.
-    pub(super) fn restore(&mut self, target: Target, now: Instant) -> bool {
+    pub(super) fn restore(&mut self, target: RefreshTarget, now: Instant) -> bool {
         if self.waiting.contains_key(&target.key) {
             return true;
         }
         let room = self.waiting.len() < self.capacity && self.bytes + target.bytes <= self.capacity_bytes;
         if room {
-            self.insert(Job { target, tries: 0, due: now });
+            self.insert(RefreshJob { target, tries: 0, due: now });
         }
         room
     }
 
     /// Puts an unfinished resource back in the first place.
-    pub(super) fn put_back(&mut self, job: Job) {
+    pub(super) fn put_back(&mut self, job: RefreshJob) {
         let key = job.target.key.clone();
         self.running.remove(&key);
         if !self.waiting.contains_key(&key) {
@@ -106,14 +106,14 @@ impl Queue {
     }
 
     /// Takes all that wait, in their order.
-    pub(super) fn clear(&mut self) -> Vec<Target> {
+    pub(super) fn clear(&mut self) -> Vec<RefreshTarget> {
         self.bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
         let order = std::mem::take(&mut self.order);
         order.into_iter().filter_map(|key| Some(waiting.remove(&key)?.target)).collect()
     }
 
-    fn insert(&mut self, job: Job) {
+    fn insert(&mut self, job: RefreshJob) {
         let key = job.target.key.clone();
         self.bytes += job.target.bytes;
         match self.waiting.insert(key.clone(), job) {
@@ -123,7 +123,7 @@ impl Queue {
     }
 
     /// Takes the first one that is due and whose resource is not being read.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Job> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<RefreshJob> {
         let ready = |key: &TargetKey| {
             !self.running.contains(key) && self.waiting.get(key).is_some_and(|job| job.due <= now)
         };
@@ -148,11 +148,11 @@ impl Queue {
     }
 
     /// Queues a retry after a failed try, unless a newer event for the resource waits, which is equivalent.
-    pub(super) fn again(&mut self, job: Job, due: Instant) {
+    pub(super) fn again(&mut self, job: RefreshJob, due: Instant) {
         let key = job.target.key.clone();
         self.running.remove(&key);
         if !self.waiting.contains_key(&key) {
-            self.insert(Job { tries: job.tries + 1, due, ..job });
+            self.insert(RefreshJob { tries: job.tries + 1, due, ..job });
         }
     }
 }
@@ -164,52 +164,52 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::matching::{Told, tests::target},
+        super::matching::{ReportedState, tests::target},
         *,
     };
 
-    fn names(queue: &mut Queue, now: Instant) -> Vec<String> {
+    fn names(queue: &mut EventQueue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.take(now)).map(|job| job.target.key.resource).collect()
     }
 
     #[test]
     fn a_resource_waits_once_and_keeps_its_place() {
         let now = Instant::now();
-        let mut queue = Queue::new(2, 1000);
+        let mut queue = EventQueue::new(2, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         queue.push(vec![target("b", false)], now).unwrap();
         queue.push(vec![target("a", true)], now).unwrap();
-        assert_eq!(queue.push(vec![target("c", false)], now), Err(Refused::Full));
+        assert_eq!(queue.push(vec![target("c", false)], now), Err(QueueError::Full));
         assert_eq!(queue.len(), 2);
         let first = queue.take(now).unwrap();
         assert_eq!(
-            (first.target.key.resource.as_str(), first.target.told),
-            ("a", Told::Gone),
+            (first.target.key.resource.as_str(), first.target.reported),
+            ("a", ReportedState::Gone),
             "the newer event counts"
         );
         // All or none: there is room for one.
-        assert_eq!(queue.push(vec![target("c", false), target("d", false)], now), Err(Refused::Full));
+        assert_eq!(queue.push(vec![target("c", false), target("d", false)], now), Err(QueueError::Full));
         assert_eq!(names(&mut queue, now), ["b"]);
     }
 
     #[test]
     fn a_resource_is_not_read_twice_at_once() {
         let now = Instant::now();
-        let mut queue = Queue::new(9, 1000);
+        let mut queue = EventQueue::new(9, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
         queue.push(vec![target("a", true), target("b", false)], now).unwrap();
         assert_eq!(names(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), None, "only the end of the running one helps");
         queue.done(&job.target.key);
-        assert_eq!(queue.take(now).unwrap().target.told, Told::Gone);
+        assert_eq!(queue.take(now).unwrap().target.reported, ReportedState::Gone);
     }
 
     #[test]
     fn what_is_tried_again_waits_for_its_time_and_for_nothing_newer() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
-        let mut queue = Queue::new(1, 1000);
+        let mut queue = EventQueue::new(1, 1000);
         queue.push(vec![target("a", false)], now).unwrap();
         let job = queue.take(now).unwrap();
         queue.again(job, later);
@@ -219,7 +219,7 @@ mod tests {
         queue.push(vec![target("a", true)], later).unwrap();
         queue.again(job, later + Duration::from_secs(8));
         let newer = queue.take(later).unwrap();
-        assert_eq!((newer.tries, newer.target.told), (0, Told::Gone));
+        assert_eq!((newer.tries, newer.target.reported), (0, ReportedState::Gone));
     }
 
     proptest! {
@@ -228,8 +228,8 @@ mod tests {
         #[test]
         fn nothing_is_lost(steps in prop::collection::vec((0_u8..4, 0_u8..5, any::<bool>()), 0..60)) {
             let now = Instant::now();
-            let mut queue = Queue::new(3, 1000);
-            let mut running: Vec<Job> = Vec::new();
+            let mut queue = EventQueue::new(3, 1000);
+            let mut running: Vec<RefreshJob> = Vec::new();
             let mut last: HashMap<String, bool> = HashMap::new();
             let mut served: HashMap<String, bool> = HashMap::new();
             for (what, name, gone) in steps {
@@ -250,7 +250,7 @@ mod tests {
                             queue.again(job, now);
                         } else {
                             queue.done(&job.target.key);
-                            served.insert(job.target.key.resource.clone(), job.target.told == Told::Gone);
+                            served.insert(job.target.key.resource.clone(), job.target.reported == ReportedState::Gone);
                         }
                     }
                 }
@@ -259,7 +259,7 @@ mod tests {
             loop {
                 for job in running.drain(..) {
                     queue.done(&job.target.key);
-                    served.insert(job.target.key.resource.clone(), job.target.told == Told::Gone);
+                    served.insert(job.target.key.resource.clone(), job.target.reported == ReportedState::Gone);
                 }
                 match queue.take(now) {
                     Some(job) => running.push(job),

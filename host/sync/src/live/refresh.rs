@@ -26,9 +26,9 @@ use tokio::time::Instant;
 use super::{
     Gate,
     account_cache::{AccountCache, KnownAccounts},
-    journal::Journal,
+    write_arbiter::WriteArbiter,
     limits::LiveLimits,
-    matching::{Target, Told},
+    matching::{RefreshTarget, ReportedState},
     writer::BatchWriter,
 };
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
 
 /// The result for a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Done {
+pub(super) enum RefreshOutcome {
     /// This many entities were written.
     Upserted(usize),
     /// This many entities were deleted.
@@ -66,7 +66,7 @@ pub(super) struct Refresher {
     pub(super) source: Arc<AccountCache>,
     pub(super) mapper: Arc<dyn Mapper>,
     pub(super) catalog: Arc<dyn Catalog>,
-    pub(super) journal: Arc<Journal>,
+    pub(super) write_arbiter: Arc<WriteArbiter>,
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) gate: Option<Gate>,
     /// How long the app-config is cached.
@@ -104,13 +104,13 @@ pub(super) struct Upsert {
 /// The result of reading a resource again.
 pub(super) enum Read {
     /// There is nothing to write.
-    Done(Done),
+    Done(RefreshOutcome),
     /// There are changes to write.
-    Changes(Changes),
+    Changes(EventChanges),
 }
 
 /// What an event changes in the catalog.
-pub(super) struct Changes {
+pub(super) struct EventChanges {
     pub(super) rules: Arc<Rules>,
     /// The producer of the event's resource.
     pub(super) producer: Producer,
@@ -124,7 +124,7 @@ pub(super) struct Changes {
 }
 
 /// A resource mapping that concerns the resource, and where it reads.
-struct Entry<'r> {
+struct MappingFacts<'r> {
     mapper: &'r Arc<dyn MapperSnapshot>,
     accounts: &'r KnownAccounts,
     resource: &'r ResolvedResource,
@@ -146,7 +146,7 @@ struct Seen {
     documents: Vec<Document>,
 }
 
-impl Entry<'_> {
+impl MappingFacts<'_> {
     /// Returns documents of the resource, mapped by this resource mapping.
     fn documents(&self, gone: bool, documents: Vec<Document>) -> EventDocuments {
         let config = Arc::clone(&self.resource.config);
@@ -154,7 +154,7 @@ impl Entry<'_> {
     }
 
     /// Returns a page with what the resource's name alone says, as if it had been read.
-    fn gone_page(&self, target: &Target, resource: &str) -> Option<RawPage> {
+    fn gone_page(&self, target: &RefreshTarget, resource: &str) -> Option<RawPage> {
         let gone = self.kind.events().and_then(|rules| rules.gone.as_ref())?;
         let region = self.regions.first().filter(|_| self.kind.scope == Scope::Regional);
         let mut scope = Map::new();
@@ -188,24 +188,24 @@ impl Entry<'_> {
 impl Refresher {
     /// Reads a resource again, and determines what to write or delete. `last` means that AWS is believed even
     /// if it contradicts the event, because the change had enough time to show.
-    pub(super) async fn read(&self, target: &Target, last: bool) -> Result<Read, Miss> {
+    pub(super) async fn read(&self, target: &RefreshTarget, last: bool) -> Result<Read, Miss> {
         if let Some(gate) = &self.gate
             && !gate().await.map_err(Miss::Again)?
         {
-            return Ok(Read::Done(Done::Ignored("live events are off for this organization".into())));
+            return Ok(Read::Done(RefreshOutcome::Ignored("live events are off for this organization".into())));
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
         let accounts = self.source.accounts().await.map_err(Miss::Again)?;
         let Some(access) = accounts.get(id) else {
-            return Ok(Read::Done(Done::Ignored(format!("{id} is not an account of this integration"))));
+            return Ok(Read::Done(RefreshOutcome::Ignored(format!("{id} is not an account of this integration"))));
         };
         if let Err(problem) = &access.access {
-            return Ok(Read::Done(Done::Denied(problem.clone())));
+            return Ok(Read::Done(RefreshOutcome::Denied(problem.clone())));
         }
         let entries = entries(&rules, &accounts, &access.account, target).await?;
         if entries.is_empty() {
-            return Ok(Read::Done(Done::Ignored(format!(
+            return Ok(Read::Done(RefreshOutcome::Ignored(format!(
                 "the integration's mapping in Port has no resource mapping for {} in that region",
                 target.key.kind
             ))));
@@ -219,7 +219,7 @@ impl Refresher {
         for entry in &entries {
             let seen = match self.look(entry, target, rules.processing).await? {
                 Ok(seen) => seen,
-                Err(denied) => return Ok(Read::Done(Done::Denied(denied))),
+                Err(denied) => return Ok(Read::Done(RefreshOutcome::Denied(denied))),
             };
             exists |= seen.exists;
             if seen.filtered || !seen.exists {
@@ -239,16 +239,16 @@ impl Refresher {
                     .map(|(entity, partial)| (entity.key.clone(), Upsert { entity, single, partial })),
             );
         }
-        let contrary = match target.told {
-            Told::Exists => !exists,
-            Told::Gone => exists,
-            Told::Changed => false,
+        let contrary = match target.reported {
+            ReportedState::Exists => !exists,
+            ReportedState::Gone => exists,
+            ReportedState::Changed => false,
         };
         if contrary && !last {
-            let told = if exists { "still exists" } else { "does not exist (yet)" };
+            let reported = if exists { "still exists" } else { "does not exist (yet)" };
             return Err(Miss::Again(Problem::new(
                 ProblemCode::AwsInvalidAnswer,
-                format!("it {told}, which contradicts the event"),
+                format!("it {reported}, which contradicts the event"),
             )));
         }
         doomed.retain(|key| !upserts.contains_key(key));
@@ -258,7 +258,7 @@ impl Refresher {
         let place = target.key.region.clone().map_or(Place::Global, Place::Region);
         let producer = Producer { account: id.clone(), place, kind: target.key.kind.clone() };
         drop(entries);
-        Ok(Read::Changes(Changes { rules, producer, upserts, doomed, documents, gone, read }))
+        Ok(Read::Changes(EventChanges { rules, producer, upserts, doomed, documents, gone, read }))
     }
 
     /// Returns the cached app-config, with the current plugins.
@@ -288,8 +288,8 @@ impl Refresher {
     /// Reads and maps the resource as a resource mapping says. The inner error is denied access.
     async fn look(
         &self,
-        entry: &Entry<'_>,
-        target: &Target,
+        entry: &MappingFacts<'_>,
+        target: &RefreshTarget,
         processing: Processing,
     ) -> Result<Result<Seen, Problem>, Miss> {
         let (mapping, documents) = match processing {
@@ -305,7 +305,7 @@ impl Refresher {
         let mut pages = entry.accounts.reader().fetch(FetchRequest {
             account: Arc::clone(entry.account),
             regions: entry.regions.clone(),
-            kind: Arc::new(entry.kind.narrowed().map_err(never)?),
+            kind: Arc::new(entry.kind.for_single_resource().map_err(never)?),
             options: options.iter().cloned().collect(),
             one: Some(One {
                 resource: Value::from(target.key.resource.as_str()),
@@ -352,7 +352,7 @@ impl Refresher {
 
     async fn map(
         &self,
-        entry: &Entry<'_>,
+        entry: &MappingFacts<'_>,
         (mapping, documents): (Mapping, bool),
         page: RawPage,
     ) -> Result<MapReport, Miss> {
@@ -373,7 +373,7 @@ impl Refresher {
     /// Returns the keys that the resource's entities have by its name alone. A key that another resource
     /// would also have (such as the account's ID) is not its own: one resource of many being gone must not
     /// delete that entity.
-    async fn own_keys(&self, entry: &Entry<'_>, target: &Target) -> Result<BTreeSet<EntityKey>, Miss> {
+    async fn own_keys(&self, entry: &MappingFacts<'_>, target: &RefreshTarget) -> Result<BTreeSet<EntityKey>, Miss> {
         let resource = &target.key.resource;
         let own = self.keys_of(entry, target, resource).await?;
         if own.is_empty() {
@@ -386,8 +386,8 @@ impl Refresher {
     /// Returns the documents of a resource that is gone, with only what is known.
     async fn documents_of_gone(
         &self,
-        entry: &Entry<'_>,
-        target: &Target,
+        entry: &MappingFacts<'_>,
+        target: &RefreshTarget,
     ) -> Result<Option<EventDocuments>, Miss> {
         let Some(page) = entry.gone_page(target, &target.key.resource) else { return Ok(None) };
         let report = self.map(entry, (Mapping::Documents, false), page).await?;
@@ -397,8 +397,8 @@ impl Refresher {
     /// Returns the keys that the mapping produces from only what a resource's name says.
     async fn keys_of(
         &self,
-        entry: &Entry<'_>,
-        target: &Target,
+        entry: &MappingFacts<'_>,
+        target: &RefreshTarget,
         resource: &str,
     ) -> Result<BTreeSet<EntityKey>, Miss> {
         let Some(page) = entry.gone_page(target, resource) else { return Ok(BTreeSet::new()) };
@@ -422,8 +422,8 @@ async fn entries<'r>(
     rules: &'r Rules,
     accounts: &'r KnownAccounts,
     account: &'r Arc<Account>,
-    target: &Target,
-) -> Result<Vec<Entry<'r>>, Miss> {
+    target: &RefreshTarget,
+) -> Result<Vec<MappingFacts<'r>>, Miss> {
     let mut entries = Vec::new();
     for resource in rules.resources.iter().filter(|resource| resource.config.kind == target.key.kind) {
         let (kind, mapping) = match &resource.mapping {
@@ -439,7 +439,7 @@ async fn entries<'r>(
         };
         let regions = allowed_regions(account, &enabled, resource, kind);
         if !regions.is_empty() {
-            entries.push(Entry {
+            entries.push(MappingFacts {
                 mapper: &rules.mapper,
                 accounts,
                 resource,

@@ -27,7 +27,7 @@ const REQUESTS: usize = 5;
 
 /// The result for an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WriteResult {
     /// It was sent.
     Sent(UpsertOutcome),
     /// Another owner has an entity with its identifier: it was not sent.
@@ -50,7 +50,7 @@ pub(super) struct BatchWriter {
     full: usize,
     /// Which entities of other owners may be taken over.
     adoption: Adoption,
-    entities: Batches<EntityGroup, Entity, Written>,
+    entities: Batches<EntityGroup, Entity, WriteResult>,
     documents: Batches<Kind, EventDocuments, Result<(), Problem>>,
 }
 
@@ -67,13 +67,13 @@ impl BatchWriter {
         blueprint: &BlueprintId,
         entities: Vec<Entity>,
         options: UpsertOptions,
-    ) -> Vec<Written> {
+    ) -> Vec<WriteResult> {
         let UpsertOptions { merge, create_missing_related_entities } = options;
         let group = EntityGroup { blueprint: blueprint.clone(), merge, create_missing_related_entities };
         let written: Vec<_> =
             entities.into_iter().map(|entity| self.entities.add(group.clone(), catalog, entity)).collect();
         let silence = |_| {
-            Written::Unknown(Problem::new(
+            WriteResult::Unknown(Problem::new(
                 ProblemCode::PortInvalidAnswer,
                 "the catalog did not return a result for this entity",
             ))
@@ -108,7 +108,7 @@ impl BatchWriter {
         }
     }
 
-    async fn write_entities(&self, group: EntityGroup, batch: Batch<Entity, Written>) {
+    async fn write_entities(&self, group: EntityGroup, batch: Batch<Entity, WriteResult>) {
         let EntityGroup { blueprint, merge, create_missing_related_entities } = group;
         let Batch { catalog, items } = batch;
         let named = items.iter().filter(|(entity, _)| entity.search.is_none());
@@ -119,8 +119,8 @@ impl BatchWriter {
         for (entity, reply) in items {
             let barred = match &foreign {
                 _ if entity.search.is_some() => None,
-                Ok(foreign) => foreign.contains(&entity.key).then_some(Written::Foreign),
-                Err(problem) => Some(Written::Unknown(problem.clone())),
+                Ok(foreign) => foreign.contains(&entity.key).then_some(WriteResult::Foreign),
+                Err(problem) => Some(WriteResult::Unknown(problem.clone())),
             };
             if let Some(barred) = barred {
                 // The receiver may be gone.
@@ -136,7 +136,7 @@ impl BatchWriter {
         let options = UpsertOptions { merge, create_missing_related_entities };
         let outcomes = catalog.upsert(&blueprint, &own, options).await.outcomes;
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            _ = reply.send(Written::Sent(outcome));
+            _ = reply.send(WriteResult::Sent(outcome));
         }
     }
 
@@ -164,11 +164,11 @@ async fn write_documents(kind: Kind, batch: Batch<EventDocuments, Result<(), Pro
 struct Batch<T, R> {
     /// The catalog as it was opened last.
     catalog: Arc<dyn EventSession>,
-    items: Vec<Waiting<T, R>>,
+    items: Vec<PendingItem<T, R>>,
 }
 
 /// An item to write, and the sender for its result.
-type Waiting<T, R> = (T, oneshot::Sender<R>);
+type PendingItem<T, R> = (T, oneshot::Sender<R>);
 
 /// Collects what may share a request, by group.
 struct Batches<G, T, R> {
@@ -184,7 +184,7 @@ struct Pending<T, R> {
     since: Instant,
     /// The catalog as it was opened last.
     catalog: Arc<dyn EventSession>,
-    items: Vec<Waiting<T, R>>,
+    items: Vec<PendingItem<T, R>>,
 }
 
 impl<G: Clone + Ord, T, R> Batches<G, T, R> {

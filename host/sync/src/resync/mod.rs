@@ -26,8 +26,8 @@ use self::{
 use crate::{
     Event, Observer, Report, SyncError, SyncOptions,
     catalog_access::CatalogAccess,
-    deletion::{Policy, lookup::Reports},
-    documents::Documents,
+    deletion::{DeletionPolicy, lookup::Reports},
+    documents::DocumentSink,
     ledger_view::Recorder,
     outcome::{judge, status},
     plan::defaults,
@@ -64,8 +64,8 @@ pub async fn run(
     options: SyncOptions,
 ) -> Result<Report, SyncError> {
     let (started, begun) = (SystemTime::now(), Instant::now());
-    let journal = Arc::clone(&options.journal);
-    let _running = journal.begin();
+    let write_arbiter = Arc::clone(&options.write_arbiter);
+    let _running = write_arbiter.begin();
     let snapshot = Arc::clone(&mapper).snapshot();
     let defaults = defaults(&snapshot.kinds());
     let upsert_batch = catalog.upsert_batch();
@@ -144,7 +144,7 @@ async fn resync(
 async fn phases(context: &Context, mut prepared: Prepared, progress: Arc<ProgressTracker>) -> Report {
     let cancel = &context.options.cancel;
     let kinds = prepared.config.resources.iter().map(|resource| resource.kind.clone());
-    let (documents, background) = Documents::new(
+    let (documents, background) = DocumentSink::new(
         context.catalog.clone(),
         prepared.processing,
         (kinds, prepared.examples),
@@ -175,7 +175,7 @@ async fn phases(context: &Context, mut prepared: Prepared, progress: Arc<Progres
 
         let units = reconcile::units(&prepared.settled, read.reports, &written);
         let outcomes = Reports(&units);
-        let mut policy = Policy::new(&prepared.facts, &outcomes);
+        let mut policy = DeletionPolicy::new(&prepared.facts, &outcomes);
         let reconcile = ReconcileInput { prepared, units: &units, written: &written, progress: &progress };
         let deletion = reconcile::reconcile(context, reconcile, &mut policy).await;
         let remember = RememberInput { prepared, policy: &policy, deletion: &deletion, written: &written };

@@ -20,11 +20,11 @@ use crate::{
     Event, Mode, ResolvedResource, SyncError,
     catalog_access::CatalogAccess,
     content::key_digest,
-    deletion::{AccountScope, Entry, Facts},
+    deletion::{AccountScope, MappingFacts, Facts},
     ledger_view::{LedgerHandle, LedgerView},
     order::{Order, Relations},
     plan::{plan, region_hints, resolve},
-    problems::{Log, warn_if},
+    problems::{ProblemLog, warn_if},
     unit_task::options,
     written::Owned,
 };
@@ -195,7 +195,7 @@ fn note_accounts(context: &Context, accounts: &[AccountAccess]) {
         if let Err(problem) = access {
             let names = [account.id.as_str()];
             warn_if!(
-                context.problems.should_log((UNREADABLE, Log::Once), None, &problem.message, &names),
+                context.problems.should_log((UNREADABLE, ProblemLog::Once), None, &problem.message, &names),
                 account = %account.id, %problem, "{UNREADABLE}"
             );
         }
@@ -327,7 +327,7 @@ fn facts(
     };
     Facts {
         accounts: accounts.iter().map(|a| (a.account.id.clone(), scope(&a.account))).collect(),
-        entries: resources.iter().map(|resource| Entry::clone(&resource.entry)).collect(),
+        entries: resources.iter().map(|resource| MappingFacts::clone(&resource.entry)).collect(),
         removal: context.options.removal.clone(),
         missing: ledger.map(LedgerView::missing_scopes),
     }

@@ -13,11 +13,11 @@ use tracing::{Instrument, Span};
 use super::{Context, prepare::Prepared};
 use crate::{
     Event, UnitCounts, UnitReport,
-    documents::Documents,
+    documents::DocumentSink,
     index::{EntryIndex, PerUnit, UnitIndex},
     misconfigured::Misconfigured,
     pending::PendingEntity,
-    problems::{Log, warn_if},
+    problems::{ProblemLog, warn_if},
     progress::ProgressTracker,
     schedule::Schedule,
     unit_task::{UnitRead, UnitTask},
@@ -34,7 +34,7 @@ const FAILED: &str = "unit failed";
 pub(super) struct ReadInput<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) progress: &'a Arc<ProgressTracker>,
-    pub(super) documents: &'a Arc<Documents>,
+    pub(super) documents: &'a Arc<DocumentSink>,
     /// Receives mapped entities.
     pub(super) entities: mpsc::Sender<PendingEntity>,
 }
@@ -132,7 +132,7 @@ fn span(unit: &UnitId) -> Span {
 struct Outcomes<'a> {
     context: &'a Context,
     progress: &'a ProgressTracker,
-    documents: &'a Documents,
+    documents: &'a DocumentSink,
     units: &'a [Arc<Unit>],
     reports: PerUnit<Option<UnitReport>>,
     /// Units that were read, but whose documents may still get lost.
@@ -195,7 +195,7 @@ impl<'a> Outcomes<'a> {
         let names = [report.unit.account.as_str(), place.as_str()];
         let should_log = |what, problem: &Problem| {
             let kind = Some(&report.unit.kind);
-            self.context.problems.should_log((what, Log::Once), kind, &problem.message, &names)
+            self.context.problems.should_log((what, ProblemLog::Once), kind, &problem.message, &names)
         };
         match &report.state {
             UnitState::Complete => tracing::debug!(

@@ -8,8 +8,8 @@ use super::{Context, prepare::Prepared};
 use crate::{
     Deletion, UnitCounts, UnitReport,
     deletion::{
-        LimitOptions, Policy,
-        lookup::{DeletionSettings, StaleEntities},
+        LimitOptions, DeletionPolicy,
+        lookup::{DeletionOptions, StaleEntities},
     },
     index::EntryIndex,
     progress::ProgressTracker,
@@ -57,7 +57,7 @@ pub(super) fn mapped(units: &[UnitReport]) -> BTreeMap<EntryIndex, u64> {
 pub(super) async fn reconcile(
     context: &Context,
     input: ReconcileInput<'_>,
-    policy: &mut Policy<'_>,
+    policy: &mut DeletionPolicy<'_>,
 ) -> Deletion {
     let ReconcileInput { prepared, units, written, progress } = input;
     if prepared.processing == Processing::Documents {
@@ -74,7 +74,7 @@ pub(super) async fn reconcile(
             reader: &*prepared.reader,
             mapper: &*prepared.snapshot,
             observer: context.observer.as_ref(),
-            journal: &context.options.journal,
+            write_arbiter: &context.options.write_arbiter,
             resources: &prepared.resources,
             units: &prepared.units,
             reports: units,
@@ -95,9 +95,9 @@ pub(super) async fn reconcile(
     deletion
 }
 
-fn settings(context: &Context, prepared: &Prepared) -> DeletionSettings {
+fn settings(context: &Context, prepared: &Prepared) -> DeletionOptions {
     let config = &prepared.config;
-    DeletionSettings {
+    DeletionOptions {
         limits: LimitOptions {
             threshold: config.entity_deletion_threshold,
             maximum: context.options.max_deletions,

@@ -8,7 +8,7 @@ use super::{Context, prepare::Prepared};
 use crate::{
     Deletion,
     content::key_digest,
-    deletion::{Keep, Policy},
+    deletion::{Keep, DeletionPolicy},
     ledger_view::{LedgerView, Recorder},
     write::producer_of,
     written::WriteSummary,
@@ -17,7 +17,7 @@ use crate::{
 /// What a resync knows at its end.
 pub(super) struct RememberInput<'a, 'p> {
     pub(super) prepared: &'a Prepared,
-    pub(super) policy: &'a Policy<'p>,
+    pub(super) policy: &'a DeletionPolicy<'p>,
     pub(super) deletion: &'a Deletion,
     pub(super) written: &'a WriteSummary,
 }
@@ -59,7 +59,7 @@ impl RememberInput<'_, '_> {
         }
         let mut entries: Vec<_> = gone.into_iter().map(|key| (key, None)).collect();
         // Live events wrote these meanwhile, so the resync's view of them is outdated.
-        let touched: HashSet<u128> = context.options.journal.touched().into_iter().collect();
+        let touched: HashSet<u128> = context.options.write_arbiter.touched().into_iter().collect();
         entries.extend(touched.iter().filter_map(|key| {
             let known = ledger.look_up(*key).map(|known| LedgerEntry { content: None, ..known });
             // An entity that is new to this resync is forgotten, so that it is compared.

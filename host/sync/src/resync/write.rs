@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Context, prepare::Prepared};
 use crate::{
-    ledger_view::Entry, order::Order, pending::PendingEntity, progress::ProgressTracker, write::Writer,
+    ledger_view::KeyedLedgerEntry, order::Order, pending::PendingEntity, progress::ProgressTracker, write::Writer,
     written::WriteSummary,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct WriteInput<'a> {
     /// The source of mapped entities.
     pub(super) entities: mpsc::Receiver<PendingEntity>,
     /// Receives records of what the catalog confirms.
-    pub(super) records: Option<mpsc::Sender<Entry>>,
+    pub(super) records: Option<mpsc::Sender<KeyedLedgerEntry>>,
 }
 
 /// Writes until the channel closes.
@@ -37,7 +37,7 @@ pub(super) async fn write(context: &Context, input: WriteInput<'_>) -> WriteSumm
         adoption: context.options.adoption.clone(),
         approved: context.options.approved.clone(),
         records,
-        journal: Arc::clone(&context.options.journal),
+        write_arbiter: Arc::clone(&context.options.write_arbiter),
         problems: Arc::clone(&context.problems),
     };
     writer.run(entities, order).await

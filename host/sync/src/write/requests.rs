@@ -13,11 +13,11 @@ use crate::{
     content::{add_fields, key_digest},
     diff::diff,
     pending::PendingEntity,
-    queue::Batch,
+    queue::EntityBatch,
 };
 
 impl Writer {
-    pub(super) async fn compare(&self, blueprint: BlueprintId, batch: Batch) -> Step {
+    pub(super) async fn compare(&self, blueprint: BlueprintId, batch: EntityBatch) -> Step {
         let mut fields = FieldSet::default();
         let mut keys = Vec::with_capacity(batch.len());
         for mapped in batch.iter().filter(|mapped| !mapped.state.new) {
@@ -101,7 +101,7 @@ impl Writer {
         Ok(found.into_iter().map(|entity| (entity.key.identifier, entity.adoptable)).collect())
     }
 
-    pub(super) async fn upsert(&self, blueprint: BlueprintId, mut batch: Batch) -> Step {
+    pub(super) async fn upsert(&self, blueprint: BlueprintId, mut batch: EntityBatch) -> Step {
         // The order of two equal entities in one request is undefined: the later one wins.
         let mut latest = HashMap::new();
         for (index, mapped) in batch.iter().enumerate() {
@@ -120,7 +120,7 @@ impl Writer {
         }
         // A live event that read it later has written it, or deleted it.
         let (granted, _claim) =
-            self.journal.claim(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
+            self.write_arbiter.lease(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
         let mut unsent = Unsent::default();
         if granted.contains(&false) {
             let (kept, left): (Vec<_>, Vec<_>) =
@@ -177,21 +177,21 @@ impl Writer {
     }
 
     /// Removes from a batch what another owner has.
-    async fn own(&self, batch: Batch, unsent: &mut Unsent) -> Batch {
+    async fn own(&self, batch: EntityBatch, unsent: &mut Unsent) -> EntityBatch {
         let asks = |mapped: &&PendingEntity| {
             (mapped.state.new || mapped.state.unowned) && mapped.entity.search.is_none()
         };
         match self.foreign(batch.iter().filter(asks)).await {
             Ok(foreign) if foreign.is_empty() => batch,
             Ok(foreign) => {
-                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| {
+                let (left, own): (EntityBatch, EntityBatch) = batch.into_iter().partition(|mapped| {
                     asks(&mapped) && foreign.get(&mapped.entity.key.identifier) == Some(&false)
                 });
                 unsent.foreign.extend(left);
                 own
             }
             Err(problem) => {
-                let (left, own): (Batch, Batch) = batch.into_iter().partition(|mapped| asks(&mapped));
+                let (left, own): (EntityBatch, EntityBatch) = batch.into_iter().partition(|mapped| asks(&mapped));
                 unsent.refused.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
                 own
             }

@@ -21,7 +21,7 @@ use berth_core::{
     RawPage, Region,
 };
 use berth_sync::{
-    AccountCache, Event, Gate, Journal, Live, LiveOptions, LiveParts, NullObserver, Observer, Refreshed,
+    AccountCache, Event, Gate, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Observer, Refreshed,
     Report, Submission, SyncOptions, run,
 };
 use berth_test_support::{FakeCatalog, FakeLedger, FakeMapper, FakeSource, Pages, account};
@@ -239,9 +239,9 @@ fn key(id: &str) -> EntityKey {
 }
 
 /// Passes on the result for each resource.
-struct Told(mpsc::UnboundedSender<Refreshed>);
+struct OutcomeReporter(mpsc::UnboundedSender<Refreshed>);
 
-impl Observer for Told {
+impl Observer for OutcomeReporter {
     fn event(&self, event: &Event<'_>) {
         if let Event::Refreshed { refreshed, .. } = event {
             self.0.send(*refreshed).unwrap();
@@ -254,10 +254,10 @@ struct World {
     aws: Arc<Aws>,
     accounts: Arc<AccountCache>,
     catalog: Arc<FakeCatalog>,
-    journal: Arc<Journal>,
+    write_arbiter: Arc<WriteArbiter>,
     book: FakeLedger,
-    live: Arc<Live>,
-    told: mpsc::UnboundedReceiver<Refreshed>,
+    live: Arc<LiveEvents>,
+    reported: mpsc::UnboundedReceiver<Refreshed>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -272,26 +272,26 @@ impl World {
     }
 
     fn with(catalog: FakeCatalog, options: LiveOptions, gate: Option<Gate>) -> Self {
-        let (aws, catalog, journal) =
-            (Arc::new(Aws::default()), Arc::new(catalog), Arc::new(Journal::default()));
+        let (aws, catalog, write_arbiter) =
+            (Arc::new(Aws::default()), Arc::new(catalog), Arc::new(WriteArbiter::default()));
         let accounts = Arc::new(AccountCache::new(Arc::new(aws.source())));
-        let (tell, told) = mpsc::unbounded_channel();
+        let (report, reported) = mpsc::unbounded_channel();
         let book = FakeLedger::default();
         let parts = LiveParts {
             source: Arc::clone(&accounts),
             mapper: Arc::new(plugin()),
             catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
-            journal: Arc::clone(&journal),
+            write_arbiter: Arc::clone(&write_arbiter),
             ledger: Some(Arc::new(book.clone())),
             gate,
-            observer: Arc::new(Told(tell)),
+            observer: Arc::new(OutcomeReporter(report)),
             adoption: Adoption::Never,
             max_deletions: None,
         };
         let live = Arc::new(parts.follow(options));
         let stop = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&live).run(stop.clone()));
-        Self { aws, accounts, catalog, journal, book, live, told, stop, running }
+        Self { aws, accounts, catalog, write_arbiter, book, live, reported, stop, running }
     }
 
     /// Sends an event about some things.
@@ -308,7 +308,7 @@ impl World {
     /// Returns the result for the next resource, except retries.
     async fn end(&mut self) -> Refreshed {
         loop {
-            match self.told.recv().await.unwrap() {
+            match self.reported.recv().await.unwrap() {
                 Refreshed::Retried => {}
                 ended => return ended,
             }
@@ -320,7 +320,7 @@ impl World {
         let (read, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         *self.aws.hold.lock().unwrap() = Some((Arc::clone(&read), Arc::clone(&go)));
         let options = SyncOptions {
-            journal: Arc::clone(&self.journal),
+            write_arbiter: Arc::clone(&self.write_arbiter),
             ledger: Some(Arc::new(self.book.clone())),
             ..SyncOptions::default()
         };
@@ -405,7 +405,7 @@ async fn aws_is_believed_against_the_event_only_after_looking_again() {
     world.aws.put("one", json!({"Size": 2}));
     // It still exists after the event said it was deleted: read again, and gone by then.
     assert_eq!(world.send("Delete", &["one"]), Submission::Queued(1));
-    assert_eq!(world.told.recv().await, Some(Refreshed::Retried));
+    assert_eq!(world.reported.recv().await, Some(Refreshed::Retried));
     world.aws.remove("one");
     assert_eq!(world.end().await, Refreshed::Deleted);
 
@@ -447,7 +447,7 @@ async fn what_cannot_be_read_is_tried_again_and_then_left_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_entity_is_told_and_not_tried_again() {
+async fn a_refused_entity_is_reported_and_not_tried_again() {
     let refusing = FakeCatalog { refuses_all: true, ..catalog(&json!({"query": "true"}), ".Properties.Id") };
     let mut world = World::of(refusing);
     world.aws.put("one", json!({"Size": 1}));
@@ -472,7 +472,7 @@ async fn nothing_is_followed_while_the_flag_is_off_and_a_flag_that_cannot_be_rea
     assert_eq!(world.follow("Delete", "one").await, Refreshed::Ignored);
     assert!(world.aws.reads.lock().unwrap().is_empty());
     assert_eq!(world.send("Delete", &["one"]), Submission::Queued(1));
-    assert_eq!(world.told.recv().await, Some(Refreshed::Retried));
+    assert_eq!(world.reported.recv().await, Some(Refreshed::Retried));
     assert_eq!(world.end().await, Refreshed::Deleted);
 }
 

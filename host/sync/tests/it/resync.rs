@@ -262,7 +262,7 @@ fn gone(report: &Report) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_denied_step_tells_stays_as_the_catalog_has_it() {
+async fn what_a_denied_step_shows_stays_as_the_catalog_has_it() {
     for merge in [true, false] {
         let mut world = World::new();
         world.things(A, "eu-west-1").push(json!("bare three"));
@@ -315,7 +315,7 @@ async fn everything_is_created_once_and_then_left_alone() {
 }
 
 #[tokio::test]
-async fn a_removed_resource_is_deleted_and_told_by_kind_and_account() {
+async fn a_removed_resource_is_deleted_and_reported_by_kind_and_account() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     synced(&world, &catalog).await;
     world.things(A, "eu-west-1").pop();
@@ -416,18 +416,18 @@ async fn regions_that_the_mapping_names_are_read_where_none_are_listed() {
 }
 
 #[tokio::test]
-async fn fields_that_gave_nothing_are_added_up_and_told() {
+async fn fields_that_gave_nothing_are_added_up_and_reported() {
     let mut world = World::new();
     world.things(A, "eu-west-1").push(json!("bare one"));
     world.things(B, "us-east-1").extend([json!("bare two"), json!("no identifier")]);
     let report = synced(&world, &Arc::new(FakeCatalog::default())).await;
     assert_eq!(report.outcome, Outcome::Done, "a mapping with gaps is no failure: {report:?}");
-    let told: Vec<_> = report
+    let reported: Vec<_> = report
         .misconfigurations
         .iter()
         .map(|it| (it.field.as_str(), it.count, it.of, it.required, it.drops(), it.resource))
         .collect();
-    assert_eq!(told, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
+    assert_eq!(reported, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
     // The blueprint only says how serious it is.
     let report = synced(&world, &Arc::new(FakeCatalog { unlisted: true, ..FakeCatalog::default() })).await;
     assert!(report.misconfigurations.iter().all(|it| !it.required) && report.misconfigurations.len() == 2);

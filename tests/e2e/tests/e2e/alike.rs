@@ -15,7 +15,7 @@ use berth_e2e::{Answer, Simulated, Wire, World};
 use quick_xml::{Reader, events::Event};
 use serde_json::{Map, Value, json};
 
-use super::kinds::told;
+use super::kinds::unsupported_by_moto;
 
 const REGION: &str = "eu-west-1";
 
@@ -28,9 +28,9 @@ fn the_simulator_answers_in_the_form_in_which_moto_answers() {
     let account = simulator.accounts()[0].clone();
     let simulated = world.wire(simulator.base_url().as_str(), &account, REGION);
 
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     let mut compared = BTreeSet::new();
-    let unknown = told("`AWS::");
+    let unknown = unsupported_by_moto("`AWS::");
     for kind in kinds() {
         if unknown.contains(kind.kind.as_str()) {
             continue;
@@ -42,19 +42,19 @@ fn the_simulator_answers_in_the_form_in_which_moto_answers() {
             // The simulator's images were never scanned.
             let scanned = name != "ecr:DescribeImageScanFindings";
             if let Some(error) = exchange.error.as_ref().filter(|_| scanned) {
-                complaints.push(format!("{name}: the simulator refuses: {error}"));
+                violations.push(format!("{name}: the simulator refuses: {error}"));
             }
             let Some(their) = theirs.get(step).filter(|their| their.error.is_none()) else { continue };
             compared.insert(name.clone());
             let lacks = their.paths.difference(&exchange.paths);
-            complaints.extend(lacks.map(|path| format!("{name}: moto answers with `{path}`")));
+            violations.extend(lacks.map(|path| format!("{name}: moto answers with `{path}`")));
             if their.is_json != exchange.is_json {
-                complaints
+                violations
                     .push(format!("{name}: moto speaks {}", if their.is_json { "JSON" } else { "XML" }));
             }
         }
     }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     // Moto has most of them.
     assert!(compared.len() > 100, "{}: {compared:?}", compared.len());
 }
@@ -79,13 +79,13 @@ fn the_simulator_refuses_in_the_form_in_which_moto_refuses() {
         ),
     ];
     for (service, operation, input) in cases {
-        let told = |wire: &Wire| {
+        let paths = |wire: &Wire| {
             let answer = world.ask(wire, service, operation, &input);
             let error = answer.error();
             assert!(!error.message.is_empty(), "{service}");
             (answer.status, error.code, is_json(&answer.body), element_names(&answer.body))
         };
-        let (theirs, ours) = (told(&moto), told(&simulated));
+        let (theirs, ours) = (paths(&moto), paths(&simulated));
         assert_eq!((theirs.0, &theirs.1, theirs.2), (ours.0, &ours.1, ours.2), "{service}:{operation}");
         // moto says more: which bucket, which host.
         assert!(ours.3.is_subset(&theirs.3), "{service}:{operation}: {:?}, {:?}", ours.3, theirs.3);
@@ -100,7 +100,7 @@ fn every_list_of_the_simulator_comes_in_pages_of_the_size_that_is_asked_for() {
     let mut paged = 0;
     for kind in kinds() {
         let Some(step) = kind.plan().steps.first() else { continue };
-        let service = berth_aws_protocol::Service::load(&step.service).unwrap();
+        let service = berth_aws_protocol::AwsService::load(&step.service).unwrap();
         let operation = service.operation(&step.operation).unwrap();
         let Some(pages) = operation.pagination() else { continue };
         let Some(limit) = &pages.limit_key else { continue };
@@ -153,7 +153,7 @@ struct Exchange {
 fn walk(world: &World, wire: &Wire, kind: &KindManifest, account: &str) -> BTreeMap<String, Exchange> {
     let mut exchanges = BTreeMap::new();
     let mut items: BTreeMap<&str, Vec<Map<String, Value>>> = BTreeMap::new();
-    let refused = told("option `");
+    let refused = unsupported_by_moto("option `");
     let base: Map<String, Value> = [
         ("account", account),
         ("region", REGION),

@@ -165,7 +165,7 @@ fn a_first_run_asks_port_what_the_contract_says() {
 
     let mut ordered = joined(ordered);
     for phase in list(&contract["phases"]) {
-        let told = format!("{} (section {})", phase["phase"], phase["section"]);
+        let phase_name = format!("{} (section {})", phase["phase"], phase["section"]);
         let wanted: Vec<Value> = list(&phase["requests"])
             .iter()
             .map(|request| expected(request, &contract["templates"]))
@@ -175,14 +175,14 @@ fn a_first_run_asks_port_what_the_contract_says() {
             let found = match phase["order"].as_str() {
                 Some("fixed") => Some(0).filter(|_| left.first().is_some_and(|seen| fits(wanted, seen))),
                 Some("any") => left.iter().position(|seen| fits(wanted, seen)),
-                other => panic!("{told}: {other:?} is no order"),
+                other => panic!("{phase_name}: {other:?} is no order"),
             };
             let Some(found) = found else {
                 let alike = left.iter().filter(|seen| seen["call"] == wanted["call"]).map(Value::to_string);
                 let alike: Vec<String> = alike.collect();
                 let calls: Vec<&Value> = left.iter().map(|seen| &seen["call"]).collect();
                 panic!(
-                    "{told}: request {position} does not come.\nexpected: {wanted}\nseen: {}\nof: {calls:#?}",
+                    "{phase_name}: request {position} does not come.\nexpected: {wanted}\nseen: {}\nof: {calls:#?}",
                     alike.join("\n")
                 );
             };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const TAGS: &str = "s3 GET ?tagging";
 
 #[test]
-fn denied_tags_are_not_emptied_and_are_told_once_for_all_accounts() {
+fn denied_tags_are_not_emptied_and_are_reported_once_for_all_accounts() {
     let world = World::with_accounts(2).buckets(2).build();
     world.sync().exits(0);
     let before = world.port().entities();
@@ -32,8 +32,8 @@ fn denied_tags_are_not_emptied_and_are_told_once_for_all_accounts() {
     let mut expected = before.clone();
     expected["s3Bucket"].as_object_mut().unwrap().remove(arn);
     assert_eq!(tags(&after), tags(&expected), "{run}");
-    let told = run.stdout.matches("`s3:GetBucketTagging` is denied").count();
-    assert_eq!(told, 1, "one problem for both accounts: {run}");
+    let reported = run.stdout.matches("`s3:GetBucketTagging` is denied").count();
+    assert_eq!(reported, 1, "one problem for both accounts: {run}");
 
     let ill = world.tool(&["doctor"]);
     ill.exits(3).says("AWS::S3::Bucket in us-east-1").says("s3:GetBucketTagging");

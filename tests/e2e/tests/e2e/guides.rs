@@ -120,7 +120,7 @@ fn plugins_of_others_are_approved_as_the_guide_says() {
 }
 
 #[test]
-fn what_goes_wrong_is_told_as_the_guides_say() {
+fn what_goes_wrong_is_reported_as_the_guides_say() {
     let world = world();
     world.reader().follow("examples/guides/port-regions.md");
     world.reader().follow("examples/guides/troubleshooting.md");

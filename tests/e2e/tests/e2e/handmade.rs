@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use berth_e2e::{Entities, Kinds, World};
 use serde_json::{Value, json};
 
-use super::kinds::{differences, told};
+use super::kinds::{differences, unsupported_by_moto};
 
 #[test]
 fn kinds_without_moto_arrive_as_checked_by_hand_and_in_jq_too() {
@@ -17,7 +17,7 @@ fn kinds_without_moto_arrive_as_checked_by_hand_and_in_jq_too() {
     }
     let schema = json!({"type": "boolean", "title": "Auto-Enable I/O"});
     world.edit_blueprint("ec2Volume", |it| it["schema"]["properties"]["autoEnableIo"] = schema);
-    let mut names = told("`AWS::");
+    let mut names = unsupported_by_moto("`AWS::");
     names.insert("AWS::EC2::Volume".to_owned());
     let mut resources = kinds.only(&names).resources(&BTreeSet::new());
     for resource in &mut resources {

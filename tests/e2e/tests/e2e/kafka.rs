@@ -175,7 +175,7 @@ fn a_second_instance_says_so_and_stops() {
 }
 
 #[test]
-fn credentials_are_asked_for_at_port_with_each_try_and_their_absence_is_told() {
+fn credentials_are_asked_for_at_port_with_each_try_and_their_absence_is_reported() {
     let kafka = Kafka::start(&changes());
     let world = world(&kafka);
     let options = |password: Option<&str>| {

@@ -11,13 +11,13 @@ fn every_kind_arrives_as_boto3_and_jq_see_it_and_a_second_run_sends_nothing() {
     let world = World::with_accounts(2).build();
     let kinds = Kinds::bundled();
     let seeded: BTreeSet<String> = world.seeded_kinds().into_iter().collect();
-    let known: BTreeSet<String> = told("`AWS::").union(&seeded).cloned().collect();
+    let known: BTreeSet<String> = unsupported_by_moto("`AWS::").union(&seeded).cloned().collect();
     assert_eq!(known, kinds.names(), "kinds.py and README.md together tell every kind, and no other");
     for blueprint in kinds.blueprints() {
         world.port().seed_blueprint(blueprint).unwrap();
     }
     world.seed_kinds();
-    world.install(&kinds.only(&seeded).resources(&told("option `")));
+    world.install(&kinds.only(&seeded).resources(&unsupported_by_moto("option `")));
 
     let run = world.sync();
     run.exits(0);
@@ -53,7 +53,7 @@ fn every_component_loads_and_imports_nothing_but_the_log() {
 
 /// The kinds and options of which `README.md` says that moto has them not: the first column of
 /// its tables, where that begins like this.
-pub(super) fn told(beginning: &str) -> BTreeSet<String> {
+pub(super) fn unsupported_by_moto(beginning: &str) -> BTreeSet<String> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(beginning));
     let kind = beginning.strip_prefix('`').unwrap_or_default();
@@ -62,29 +62,29 @@ pub(super) fn told(beginning: &str) -> BTreeSet<String> {
 
 /// What differs, field by field.
 pub(super) fn differences(expected: &Entities, found: &Entities) -> String {
-    let mut told = String::new();
+    let mut reported = String::new();
     for name in expected.keys().filter(|name| !found.contains_key(*name)) {
-        writeln!(told, "missing: {name}").unwrap();
+        writeln!(reported, "missing: {name}").unwrap();
     }
     for (name, entity) in found {
         let Some(wanted) = expected.get(name) else {
-            writeln!(told, "unexpected: {name}: {entity}").unwrap();
+            writeln!(reported, "unexpected: {name}: {entity}").unwrap();
             continue;
         };
         for part in ["title", "properties", "relations"] {
             let (wanted, entity) = (&wanted[part], &entity[part]);
             let Some((wanted, entity)) = wanted.as_object().zip(entity.as_object()) else {
                 if wanted != entity {
-                    writeln!(told, "{name}: {part} is {entity}, not {wanted}").unwrap();
+                    writeln!(reported, "{name}: {part} is {entity}, not {wanted}").unwrap();
                 }
                 continue;
             };
             let fields: BTreeSet<&String> = wanted.keys().chain(entity.keys()).collect();
             for field in fields.into_iter().filter(|field| wanted.get(*field) != entity.get(*field)) {
                 let (wanted, entity) = (wanted.get(field), entity.get(field));
-                writeln!(told, "{name}: {part}.{field} is {entity:?}, not {wanted:?}").unwrap();
+                writeln!(reported, "{name}: {part}.{field} is {entity:?}, not {wanted:?}").unwrap();
             }
         }
     }
-    told
+    reported
 }

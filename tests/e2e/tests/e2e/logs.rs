@@ -32,7 +32,7 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
         }
     }
     let about = |line: &&Value| line["message"] == "unit complete" || line["message"] == "unit skipped";
-    let told: BTreeSet<(String, String, bool)> = all
+    let reported: BTreeSet<(String, String, bool)> = all
         .iter()
         .filter(about)
         .filter(|line| line["kind"] == "AWS::EC2::Instance")
@@ -48,7 +48,7 @@ fn a_container_logs_json_with_the_unit_that_each_line_is_about() {
         .collect();
     let expected = [("eu-west-1", "WARN", false), ("us-east-1", "DEBUG", true)];
     assert_eq!(
-        told,
+        reported,
         expected.map(|(region, level, counted)| (region.to_owned(), level.to_owned(), counted)).into()
     );
 
@@ -94,7 +94,7 @@ fn a_problem_of_many_units_is_logged_once_with_their_number() {
 }
 
 #[test]
-fn a_level_that_makes_no_sense_is_told() {
+fn a_level_that_makes_no_sense_is_reported() {
     let world = World::with_accounts(0).build();
     world.file("berth.toml", "log_level = \"berth=loud\"\n");
     world.sync().exits(2).says("log_level").says("berth=loud");

@@ -122,7 +122,7 @@ fn entities_relations_and_teams_are_found_by_search_queries() {
 }
 
 #[test]
-fn fields_that_give_nothing_are_told_with_their_expression() {
+fn fields_that_give_nothing_are_reported_with_their_expression() {
     let world = World::with_accounts(1).buckets(2).build();
     world.sync().exits(0);
     world.edit_blueprint("s3Bucket", |it| it["schema"]["required"] = json!(["arn"]));

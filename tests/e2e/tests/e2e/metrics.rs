@@ -24,8 +24,8 @@ impl Page {
                 assert!(names.insert(new), "{new} is told twice");
                 assert!(is_name(new) && text.ends_with('.'), "{line}");
                 (name, kind) = (new, "");
-            } else if let Some(told) = line.strip_prefix("# TYPE ") {
-                let (typed, new) = told.split_once(' ').expect("a type");
+            } else if let Some(declared) = line.strip_prefix("# TYPE ") {
+                let (typed, new) = declared.split_once(' ').expect("a type");
                 assert_eq!((typed, kind), (name, ""), "one type after its help: {line}");
                 assert!(["gauge", "counter"].contains(&new), "{line}");
                 let counts = name.ends_with("_total");
@@ -85,7 +85,7 @@ fn check_labels(labels: &str) {
 }
 
 #[test]
-fn the_page_tells_the_names_of_the_contract_and_ours_to_a_strict_reader() {
+fn the_page_shows_the_names_of_the_contract_and_ours_to_a_strict_reader() {
     let mut world = World::with_accounts(1).buckets(1).instances(1).build();
     listen(&mut world, &json!({"type": "POLLING", "interval": 1}));
     let service = Service::start(&world);

@@ -49,7 +49,7 @@ fn certificates_are_not_checked_only_where_that_is_said_and_then_loudly() {
 }
 
 #[test]
-fn everything_goes_through_the_proxy_and_its_password_is_told_nowhere() {
+fn everything_goes_through_the_proxy_and_its_password_is_shown_nowhere() {
     let mut world = World::with_accounts(1).buckets(1).build();
     let proxy = world.start_proxy();
     let (port, aws) = (authority(&world.variable("OCEAN__PORT__BASE_URL")), authority(&world.aws_url()));

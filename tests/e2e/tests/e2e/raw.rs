@@ -74,7 +74,7 @@ fn end(process: Child) -> (Option<i32>, String) {
 }
 
 #[test]
-fn where_port_maps_raw_data_it_gets_that_and_is_told_each_step() {
+fn where_port_maps_raw_data_it_gets_that_and_is_sent_each_step() {
     let world = World::with_accounts(2).buckets(2).instances(1).build();
     world.sync().exits(0);
     let before = world.entities();
@@ -210,12 +210,12 @@ fn somebody_aborts_a_resync_in_port() {
     assert!(log.contains("aborted in Port"), "{log}");
     assert_eq!(states(&world), [json!("running"), json!("aborted")]);
     assert_eq!(lifecycle(&world).status, "aborted");
-    let told: Vec<Value> = sent(&world, RESYNC)
+    let reported: Vec<Value> = sent(&world, RESYNC)
         .iter()
         .filter(|request| request.call() == RESYNC)
         .map(|request| request.body["status"].clone())
         .collect();
-    assert_eq!(told, [json!("started")], "Port is not told what it knows");
+    assert_eq!(reported, [json!("started")], "Port is not told what it knows");
 }
 
 #[test]

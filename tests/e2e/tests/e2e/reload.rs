@@ -72,8 +72,8 @@ fn a_changed_account_is_read_by_the_next_resync_and_a_broken_file_by_none() {
     assert_eq!(world.entities(), expected(&world, 2), "the former settings go on");
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    for told in ["not-an-arn", "no_such", "remedy=", "the former ones stay"] {
-        assert!(log.contains(told), "{told}: {log}");
+    for part in ["not-an-arn", "no_such", "remedy=", "the former ones stay"] {
+        assert!(log.contains(part), "{part}: {log}");
     }
 }
 
@@ -227,13 +227,13 @@ fn a_replaced_plugin_is_taken_a_broken_one_leaves_the_old_in_place_and_a_removed
     assert_eq!(title(&world), format!("v{before}"), "what nothing maps any more stays as it is");
     let (code, log) = service.terminate();
     assert_eq!(code, Some(0), "{log}");
-    for told in [
+    for part in [
         "it applies from the next unit",
         "plugin=\"honest\"",
         "is not WebAssembly; `honest 1.0.0`, loaded from it before, stays in use",
         "remedy=",
         "a plugin is gone",
     ] {
-        assert!(log.contains(told), "{told}: {log}");
+        assert!(log.contains(part), "{part}: {log}");
     }
 }

@@ -49,7 +49,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_run_is_told_with_its_log_and_a_plan_is_not() {
+fn a_run_is_reported_with_its_log_and_a_plan_is_not() {
     let mut world = World::with_accounts(2).buckets(2).clusters(1).build();
     world.sync().exits(0);
     nothing_refused(&world);
@@ -106,7 +106,7 @@ fn a_run_is_told_with_its_log_and_a_plan_is_not() {
 }
 
 #[test]
-fn a_failure_is_told_and_no_secret_with_it() {
+fn a_failure_is_reported_and_no_secret_with_it() {
     let mut world = World::with_accounts(2).buckets(1).build();
     world.set("APPLICATION__LOG_LEVEL", "debug");
     let broken = world.accounts()[1].clone();
@@ -123,14 +123,14 @@ fn a_failure_is_told_and_no_secret_with_it() {
     assert!(text(extra, "problem").contains("Unable to assume role"), "{extra}");
     let logs = world.port().logs();
 
-    let told = format!("{:?} {:?}", logs, world.port().metrics());
+    let reported = format!("{:?} {:?}", logs, world.port().metrics());
     let more = [EXTERNAL_ID, "changed-in-the-trust-policy", "AKIAIOSFODNN7EXAMPLE"];
     let secrets = world.secrets();
     assert_eq!(secrets.len(), 2);
     for secret in secrets.iter().map(String::as_str).chain(more) {
-        assert!(!told.contains(secret), "`{secret}` is told");
+        assert!(!reported.contains(secret), "`{secret}` is told");
     }
-    assert!(!told.contains("ASIA") && !told.contains("stand-in-"), "keys of a role, or a token of Port");
+    assert!(!reported.contains("ASIA") && !reported.contains("stand-in-"), "keys of a role, or a token of Port");
 
     // A secret of the settings is masked wherever it turns up; this one is also the roles' name.
     world.set("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", "PortOceanReadRole");

@@ -28,19 +28,19 @@ impl Service {
     pub(crate) fn start(world: &World) -> Self {
         let mut process = world.start(&["run"]);
         let mut log = BufReader::new(process.stderr.take().expect("the log is piped"));
-        let mut told = String::new();
+        let mut logged = String::new();
         let address = loop {
-            let read = log.read_line(&mut told).expect("the log is UTF-8");
-            assert!(read > 0, "the service ended: {told}");
+            let read = log.read_line(&mut logged).expect("the log is UTF-8");
+            assert!(read > 0, "the service ended: {logged}");
             // By whatever address it listens at: that of this machine is always among them.
-            let listening = told.trim_end().rsplit_once("listening address=");
+            let listening = logged.trim_end().rsplit_once("listening address=");
             if let Some((_, port)) = listening.and_then(|(_, address)| address.rsplit_once(':')) {
                 break format!("127.0.0.1:{port}");
             }
         };
         let log = thread::spawn(move || {
-            log.read_to_string(&mut told).expect("the log is UTF-8");
-            told
+            log.read_to_string(&mut logged).expect("the log is UTF-8");
+            logged
         });
         Self { process, address, log: Some(log) }
     }
@@ -281,8 +281,8 @@ fn the_webhook_stops_a_running_resync_and_replies_after_its_own() {
     let service = Service::start(&world);
     wait_for("the start of the first resync", || !reported(&world).is_empty());
     let integration = world.port().integration(INTEGRATION).expect("the integration is there");
-    let told = json!({"type": "WEBHOOK", "url": "https://berth.example/resync"});
-    assert_eq!(integration["changelogDestination"], told);
+    let logged = json!({"type": "WEBHOOK", "url": "https://berth.example/resync"});
+    assert_eq!(integration["changelogDestination"], logged);
 
     let (status, body) = service.ask("POST", "/resync");
     assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "null"));
@@ -313,7 +313,7 @@ fn the_webhook_wants_its_key_where_it_has_one() {
 
 #[test]
 fn a_process_for_live_events_alone_serves_its_health_and_leaves_port_alone() {
-    for (listener, told) in [("WEBHOOKS_ONLY", "is ignored"), ("ACTIONS_ONLY", "no actions to run")] {
+    for (listener, logged) in [("WEBHOOKS_ONLY", "is ignored"), ("ACTIONS_ONLY", "no actions to run")] {
         let mut world = World::with_accounts(1).buckets(1).build();
         listen(&mut world, &json!({"type": listener}));
         world.set("OCEAN__SCHEDULED_RESYNC_INTERVAL", "1");
@@ -322,7 +322,7 @@ fn a_process_for_live_events_alone_serves_its_health_and_leaves_port_alone() {
         assert_eq!(service.ask("POST", "/resync").0, "HTTP/1.1 404 Not Found");
         let (code, log) = service.terminate();
         assert_eq!(code, Some(0), "{log}");
-        assert_eq!(log.matches(told).count(), 1, "{log}");
+        assert_eq!(log.matches(logged).count(), 1, "{log}");
         assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port, which another process keeps");
     }
 }

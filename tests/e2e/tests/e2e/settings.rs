@@ -3,7 +3,7 @@
 use berth_e2e::World;
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let mut world = World::with_accounts(1).build();
     world.unset("OCEAN__PORT__CLIENT_ID");
     world.set("OCEAN__PORT__BASE_URL", "not a url");
@@ -11,7 +11,7 @@ fn all_mistakes_are_told_at_once() {
     world.set("OCEAN__INTEGRATION__CONFIG__ACCOUNT_ROLE_ARNS", "arn:aws:iam::111111111111:role/Reader");
     let run = world.sync();
     run.exits(2);
-    for told in [
+    for reported in [
         "OCEAN__PORT__CLIENT_ID",
         "OCEAN__PORT__BASE_URL",
         "OCEAN__EVENT_LISTENER",
@@ -19,7 +19,7 @@ fn all_mistakes_are_told_at_once() {
         // A right one is shown.
         r#"["arn:aws:iam::111111111111:role/"#,
     ] {
-        run.says(told);
+        run.says(reported);
     }
     assert_eq!(world.port().requests().len(), 0, "nothing is asked of Port");
     assert!(world.gate().calls().is_empty(), "nothing is asked of AWS");
@@ -44,7 +44,7 @@ fn a_misspelt_variable_is_named_with_the_right_one() {
 }
 
 #[test]
-fn no_secret_is_told_however_much_is_logged() {
+fn no_secret_is_shown_however_much_is_logged() {
     let world = World::with_accounts(1).buckets(1).build();
     let run = world.berth(&["sync", "--log-level", "trace"]);
     run.exits(0);
@@ -61,7 +61,7 @@ fn no_secret_is_told_however_much_is_logged() {
 }
 
 #[test]
-fn plugins_tell_what_they_read() {
+fn plugins_list_what_they_read() {
     let world = World::with_accounts(0).build();
     let list = world.plugin(&["list"]);
     list.exits(0);

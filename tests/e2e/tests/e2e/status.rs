@@ -42,8 +42,8 @@ fn shows_the_troubles(browser: &mut Browser, world: &World) {
     assert!(cell(broken, "all regions").as_str().is_some_and(|text| text.starts_with('✗')));
     let troubles = browser.eval("document.getElementById('troubles').innerText");
     let troubles = troubles.as_str().expect("a text");
-    for told in ["✗ account", "✗ plugin refused", "– skipped", "bad-manifest", "external ID", broken] {
-        assert!(troubles.contains(told), "{told}: {troubles}");
+    for named in ["✗ account", "✗ plugin refused", "– skipped", "bad-manifest", "external ID", broken] {
+        assert!(troubles.contains(named), "{named}: {troubles}");
     }
     assert!(
         browser.eval("document.querySelectorAll('#troubles .remedy').length").as_u64() >= Some(2),
@@ -81,7 +81,7 @@ fn the_page_follows_resyncs_as_they_run() {
         for secret in world.secrets().iter().chain(&world.gate().secrets()) {
             assert!(!all.contains(secret), "a secret is shown");
         }
-        assert_eq!(browser.complaints(), Vec::<String>::new());
+        assert_eq!(browser.violations(), Vec::<String>::new());
         // Who still looks does not hold the service up.
         let (code, log) = service.terminate();
         assert_eq!(code, Some(0), "{log}");
@@ -121,7 +121,7 @@ fn a_report_is_one_page_that_needs_no_server() {
     browser.look(1280, 900, true);
     browser.open_file(&page);
     shows_the_troubles(&mut browser, &world);
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.violations(), Vec::<String>::new());
 }
 
 /// Every text whose contrast is too low, by the colours that the browser computes.
@@ -197,8 +197,8 @@ fn everybody_can_use_the_page() {
     browser.press("ArrowDown");
     browser.press("ArrowRight");
     let name = browser.eval(active);
-    let told = "identity-production (210014602674), ap-southeast-2: 1 failed, 10 complete";
-    assert_eq!(name, told, "a cell says where it is and how many units are in which state");
+    let named = "identity-production (210014602674), ap-southeast-2: 1 failed, 10 complete";
+    assert_eq!(name, named, "a cell says where it is and how many units are in which state");
     browser.press("Enter");
     assert_eq!(browser.eval("document.getElementById('detail').open"), true);
     let detail = browser.eval("document.getElementById('detail').innerText");
@@ -215,7 +215,7 @@ fn everybody_can_use_the_page() {
     assert_eq!(low, json!([]), "in the open cell");
     browser.press("Escape");
     assert_eq!(browser.eval("document.getElementById('detail').open"), false);
-    assert_eq!(browser.eval(active), told);
+    assert_eq!(browser.eval(active), named);
 
     // The filters.
     let rows = "document.getElementById('grid').tBodies[0].rows.length";
@@ -237,7 +237,7 @@ fn everybody_can_use_the_page() {
     assert_eq!(choose("show", "all", "change"), 12);
     let label = browser.eval("document.querySelector('#grid tbody tr:nth-child(3) button').ariaLabel");
     assert_eq!(label, "identity-production (210014602674), ap-southeast-2: 1 failed", "one kind alone");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.violations(), Vec::<String>::new());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn texts_of_others_never_become_markup() {
     assert!(shown.as_str().is_some_and(|text| text.ends_with(HOSTILE)), "{shown}");
     let overflow = browser.eval("document.documentElement.scrollWidth - innerWidth");
     assert!(overflow.as_i64() <= Some(0), "{overflow}");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.violations(), Vec::<String>::new());
 }
 
 #[test]

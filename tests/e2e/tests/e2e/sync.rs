@@ -28,7 +28,7 @@ fn three_accounts_arrive_as_boto3_sees_them_and_a_second_run_sends_nothing() {
 }
 
 #[test]
-fn a_plan_tells_what_a_sync_would_do_and_writes_nothing() {
+fn a_plan_shows_what_a_sync_would_do_and_writes_nothing() {
     let world = World::with_accounts(1).buckets(1).clusters(1).build();
     world.sync().exits(0);
     world.seed(&world.accounts()[0], &["--buckets=0", "--instances=1", "--clusters=0"]);
@@ -73,7 +73,7 @@ fn an_entity_that_port_refuses_is_named_and_the_rest_arrives() {
 }
 
 #[test]
-fn a_wrong_secret_is_told_before_anything_is_read() {
+fn a_wrong_secret_is_reported_before_anything_is_read() {
     let mut world = World::with_accounts(1).build();
     world.set("OCEAN__PORT__CLIENT_SECRET", "not-the-secret");
     let run = world.sync();

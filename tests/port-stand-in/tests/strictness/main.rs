@@ -470,7 +470,7 @@ async fn an_integration_names_its_addresses_where_it_has_some() {
 }
 
 #[tokio::test]
-async fn digests_tell_what_entities_say_and_not_who_wrote_them() {
+async fn digests_show_what_entities_say_and_not_who_wrote_them() {
     let digests = async |properties: Value, agent: &str| {
         let caller = Caller::new().await;
         caller.stand_in.seed_blueprint(&blueprint("b")).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     files,
     output::{confirm, hang, out, safe},
-    trust::{Demand, Signed, Trust, signature_file},
+    trust::{TrustLevel, Signed, PluginTrust, signature_file},
 };
 
 /// What to approve, and how.
@@ -37,19 +37,19 @@ struct Looked {
 ///
 /// # Errors
 /// A [`Problem`] if a file is not a plugin, if Berth cannot prompt, or if a file cannot be written.
-pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
+pub(super) fn add(config: &EngineConfig, trust: &PluginTrust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
     // Only these files: other plugins do not matter here.
     let engine = started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?;
     let looked: Vec<Looked> =
         files(add.plugin)?.iter().map(|file| look(&engine, trust, file)).collect::<Result<_, _>>()?;
-    let mut told = String::new();
+    let mut summary = String::new();
     for plugin in &looked {
-        describe(plugin, grants.plugins.get(&plugin.ask.plugin), &mut told);
+        describe(plugin, grants.plugins.get(&plugin.ask.plugin), &mut summary);
     }
-    out(&safe(told.trim_end()));
+    out(&safe(summary.trim_end()));
     for plugin in &looked {
-        if let (Demand::Signed, Some(reason)) = (trust.demand, unsigned(&plugin.signature)) {
+        if let (TrustLevel::Signed, Some(reason)) = (trust.level, unsigned(&plugin.signature)) {
             return Err(Problem::new(
                 ProblemCode::PluginNotTrusted,
                 format!("{}: {reason}", plugin.info.file.display()),
@@ -97,7 +97,7 @@ pub(super) fn add(config: &EngineConfig, trust: &Trust, add: &Add<'_>) -> Result
 ///
 /// # Errors
 /// A [`Problem`] if there is no approval, or if the lockfile cannot be written.
-pub(super) fn remove(trust: &Trust, name: &str) -> Result<(String, Exit), Problem> {
+pub(super) fn remove(trust: &PluginTrust, name: &str) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
     if grants.plugins.remove(name).is_none() {
         let Grants { plugins } = &grants;
@@ -129,7 +129,7 @@ fn files(plugin: &Path) -> Result<Vec<PathBuf>, Problem> {
     if files.is_empty() { component(plugin).map(|file| vec![file]) } else { Ok(files) }
 }
 
-fn look(engine: &Engine, trust: &Trust, file: &Path) -> Result<Looked, Problem> {
+fn look(engine: &Engine, trust: &PluginTrust, file: &Path) -> Result<Looked, Problem> {
     let info = engine.inspect(file)?;
     let bytes = files::read(file, info.size)
         .map_err(|error| Problem::new(ProblemCode::FileUnreadable, format!("{}: {error}", file.display())))?;
@@ -214,8 +214,8 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
         None => writeln!(out, "  lock       new\n"),
         Some(grant) => {
             let changes = changes(grant, ask, info);
-            let told = if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
-            writeln!(out, "  lock       {told}\n")
+            let summary = if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
+            writeln!(out, "  lock       {summary}\n")
         }
     }
 }

@@ -18,7 +18,7 @@ use berth_embed::{Problem, ProblemCode};
 use serde_json::{Value, json};
 use wasm_encoder::{ComponentSection as _, CustomSection};
 
-use crate::output::Said;
+use crate::output::CommandOutput;
 
 /// Name of the section that holds the manifest. The host reads it without compiling the plugin, which is slow
 /// for an interpreter.
@@ -33,7 +33,7 @@ pub(super) struct Built {
 }
 
 impl Built {
-    pub(super) fn told(&self, as_json: bool) -> Said {
+    pub(super) fn output(&self, as_json: bool) -> CommandOutput {
         if as_json {
             json!({"file": self.file, "bytes": self.bytes}).into()
         } else {
@@ -182,13 +182,13 @@ impl Tool {
     }
 
     /// Runs a tool to its end.
-    fn run(&self, told: &str, command: &mut Command) -> Result<(), Problem> {
-        let tool = told.split(' ').next().unwrap_or(told);
+    fn run(&self, command_line: &str, command: &mut Command) -> Result<(), Problem> {
+        let tool = command_line.split(' ').next().unwrap_or(command_line);
         let status = command.status().map_err(|error| self.missing(tool, &error))?;
         if status.success() {
             Ok(())
         } else {
-            Err(Problem::new(ProblemCode::PluginBuild, format!("`{told}` failed"))
+            Err(Problem::new(ProblemCode::PluginBuild, format!("`{command_line}` failed"))
                 .remedy("see the output above"))
         }
     }

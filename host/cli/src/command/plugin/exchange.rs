@@ -15,7 +15,7 @@ use crate::{
     files,
     output::safe,
     registry::{Pulled, Registry},
-    trust::{SIGNATURE_BYTES, Trust, signature_file},
+    trust::{SIGNATURE_BYTES, PluginTrust, signature_file},
 };
 
 /// Pushes a component, and its signature if there is one, to a registry.
@@ -43,11 +43,11 @@ pub(super) fn push(config: EngineConfig, plugin: &Path, to: &Registry) -> Result
 ///
 /// # Errors
 /// A [`Problem`] if there is no plugin, or if it cannot be written.
-pub(super) fn pull(from: &Registry, to: &Path, trust: &Trust) -> Result<(String, Exit), Problem> {
+pub(super) fn pull(from: &Registry, to: &Path, trust: &PluginTrust) -> Result<(String, Exit), Problem> {
     let (file, digest) = fetch(from, to)?;
     let approve = trust.approving(&file);
-    let told = format!("pulled {digest}\n  to {}\nto use it, approve it: {approve}", file.display());
-    Ok((safe(&told), Exit::Done))
+    let summary = format!("pulled {digest}\n  to {}\nto use it, approve it: {approve}", file.display());
+    Ok((safe(&summary), Exit::Done))
 }
 
 /// Pulls a component into a directory; returns its file and the digest of its manifest.

@@ -24,7 +24,7 @@ use crate::{
     files::create_private,
     output::{data, err, hang, safe},
     progress,
-    settings::{Destination, Sources},
+    settings::{PortDestination, Sources},
     summary,
 };
 
@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct Run<'a> {
     pub(super) sources: Sources,
     /// Port, if the entities go there.
-    pub(super) destination: Option<Destination>,
+    pub(super) destination: Option<PortDestination>,
     pub(super) replay: Option<&'a Path>,
     pub(super) to: Option<&'a Path>,
 }
@@ -62,7 +62,7 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
     let kinds = engine.kinds().into_values().collect();
     let port = run
         .destination
-        .map(|Destination { port, http }| runtime.block_on(Port::open(port, &http, kinds)))
+        .map(|PortDestination { port, http }| runtime.block_on(Port::open(port, &http, kinds)))
         .transpose()?;
     let report = runtime.block_on(async {
         let cancel = CancellationToken::new();
@@ -92,8 +92,8 @@ pub(super) fn run(run: Run<'_>, engine: Engine, info: &PluginInfo) -> Result<Exi
         other => other.into(),
     };
     if let Some(port) = port {
-        let (told, refused) = runtime.block_on(port.write(&catalog.entities()))?;
-        err(&safe(&told));
+        let (written, refused) = runtime.block_on(port.write(&catalog.entities()))?;
+        err(&safe(&written));
         return Ok(if refused > 0 && exit == Exit::Done { Exit::Partial } else { exit });
     }
     let lines: Vec<String> = catalog

@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use berth_conformance::{Complaint, Conformance, Cost};
+use berth_conformance::{Violation, Conformance, Cost};
 use berth_embed::{Problem, ProblemCode, error_chain};
-use berth_engine::{Candidate, Engine, EngineConfig, PluginInfo, Policy, Trust, Wasi};
+use berth_engine::{Candidate, Engine, EngineConfig, PluginInfo, PluginPolicy, Trust, Wasi};
 use serde_json::{Value, json};
 
 use crate::output::hang;
@@ -19,7 +19,7 @@ const SHOWN: usize = 10;
 
 /// The results of all fixtures.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct FixtureResults {
     pub(super) text: String,
     pub(super) failed: usize,
     pub(super) passed: usize,
@@ -27,7 +27,7 @@ pub(super) struct Outcome {
     peak_memory: u64,
 }
 
-impl Outcome {
+impl FixtureResults {
     /// Returns the results as JSON.
     pub(super) fn json(&self) -> Value {
         let Self { failed, passed, fixtures, peak_memory, .. } = self;
@@ -41,7 +41,7 @@ struct Named {
     others: Trust,
 }
 
-impl Policy for Named {
+impl PluginPolicy for Named {
     fn admit(&self, candidate: &Candidate<'_>) -> Result<(), Problem> {
         if candidate.file == self.file { Ok(()) } else { self.others.admit(candidate) }
     }
@@ -116,8 +116,8 @@ pub(super) async fn run(
     info: &PluginInfo,
     dir: &Path,
     bless: bool,
-) -> Result<Outcome, Problem> {
-    let mut outcome = Outcome::default();
+) -> Result<FixtureResults, Problem> {
+    let mut outcome = FixtureResults::default();
     let several = info.manifest.kinds.len() > 1;
     if engine.jq().is_none() {
         _ = writeln!(
@@ -150,15 +150,15 @@ pub(super) async fn run(
                         cost.time.as_secs_f64() * 1e6
                     );
                 }
-                Err(complaints) => {
+                Err(violations) => {
                     outcome.failed += 1;
                     outcome.fixtures.push(json!({"kind": kind.kind, "fixture": shown, "passed": false,
-                        "complaints": complaints}));
+                        "complaints": violations}));
                     _ = writeln!(outcome.text, "✗ {shown}");
-                    for line in complaints.iter().take(SHOWN) {
+                    for line in violations.iter().take(SHOWN) {
                         _ = writeln!(outcome.text, "    {}", hang(line, "    "));
                     }
-                    if let more @ 1.. = complaints.len().saturating_sub(SHOWN) {
+                    if let more @ 1.. = violations.len().saturating_sub(SHOWN) {
                         _ = writeln!(outcome.text, "    and {more} more");
                     }
                 }
@@ -209,27 +209,27 @@ async fn fixture(
     golden: &Path,
     bless: bool,
 ) -> Result<Cost, Vec<String>> {
-    let told = |problem: Problem| vec![problem.to_string()];
+    let as_failure = |problem: Problem| vec![problem.to_string()];
     let text = fs::read(file).map_err(|error| vec![error.to_string()])?;
     let value: Value =
         serde_json::from_slice(&text).map_err(|error| vec![format!("it is not JSON: {error}")])?;
-    let resources = conformance.resources(&value).map_err(told)?;
-    let made = conformance.golden(&resources).await.map_err(told)?;
-    let mut complaints = Vec::new();
+    let resources = conformance.resources(&value).map_err(as_failure)?;
+    let made = conformance.golden(&resources).await.map_err(as_failure)?;
+    let mut violations = Vec::new();
     if bless {
         write_golden(golden, &made).map_err(|error| vec![format!("{}: {error}", golden.display())])?;
     } else {
         match fs::read(golden) {
-            Err(_) => complaints.push(format!(
+            Err(_) => violations.push(format!(
                 "{} does not exist; review the plugin's output, and accept it with `--bless`:\n{made:#}",
                 golden.display()
             )),
             Ok(text) => match serde_json::from_slice::<Value>(&text) {
-                Err(error) => complaints.push(format!("{} is not JSON: {error}", golden.display())),
+                Err(error) => violations.push(format!("{} is not JSON: {error}", golden.display())),
                 Ok(expected) => {
                     let differences = Conformance::differences(&expected, &made);
                     if !differences.is_empty() {
-                        complaints.push(format!(
+                        violations.push(format!(
                             "differs from {} (accept with `--bless`):\n{}",
                             golden.display(),
                             differences.join("\n")
@@ -240,13 +240,13 @@ async fn fixture(
         }
     }
     let mut found = match other {
-        Some(other) => conformance.compare_with(other, &resources).await.map_err(told)?,
+        Some(other) => conformance.compare_with(other, &resources).await.map_err(as_failure)?,
         None => Vec::new(),
     };
-    let (more, cost) = conformance.check(&resources).await.map_err(told)?;
+    let (more, cost) = conformance.check(&resources).await.map_err(as_failure)?;
     found.extend(more);
-    complaints.extend(found.into_iter().map(|Complaint { at, what }| format!("{at}: {what}")));
-    if complaints.is_empty() { Ok(cost) } else { Err(complaints) }
+    violations.extend(found.into_iter().map(|Violation { at, what }| format!("{at}: {what}")));
+    if violations.is_empty() { Ok(cost) } else { Err(violations) }
 }
 
 fn write_golden(path: &Path, made: &Value) -> std::io::Result<()> {

@@ -13,7 +13,7 @@ use crate::{
 
 type Variables<'v> = BTreeMap<String, &'v str>;
 
-fn load(variables: &Variables<'_>) -> (Settings, Service) {
+fn load(variables: &Variables<'_>) -> (Settings, ServiceSettings) {
     static DIR: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
         for name in ["a.pub", "b.pub"] {
@@ -37,7 +37,7 @@ fn load(variables: &Variables<'_>) -> (Settings, Service) {
 
 /// Reloads with the second settings while a service runs with the first. Returns what needs a restart, and
 /// what the service has then.
-fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Settings, Service)) {
+fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Settings, ServiceSettings)) {
     let (settings, service) = load(first);
     let former = Former::of(&settings, &service);
     let (mut settings, mut service) = load(second);
@@ -46,7 +46,7 @@ fn take(first: &Variables<'_>, second: &Variables<'_>) -> (Vec<String>, (Setting
 }
 
 /// Formats all settings, with the secrets and everything else that `Debug` leaves out.
-fn everything((settings, service): &(Settings, Service)) -> String {
+fn everything((settings, service): &(Settings, ServiceSettings)) -> String {
     let mut all = format!("{settings:#?} {service:#?}");
     let mut add = |text: &str| all.push_str(text);
     add(settings.port.client_secret.expose_secret());
@@ -184,7 +184,7 @@ fn values_of_integration(path: &str) -> Values {
 /// For every setting, the service has the new value from the next resync on, or reports that it needs a
 /// restart.
 #[test]
-fn each_setting_is_taken_or_told_to_need_a_restart() {
+fn each_setting_is_taken_or_reported_to_need_a_restart() {
     let mut wrong = Vec::new();
     for path in names().settings.iter().map(String::as_str) {
         let (before, after, beside) = values(path);

@@ -53,8 +53,8 @@ fn token_service(_: &str, _: &str) -> Response<Body> {
     answer(200, &[], r#"{"token": "hush-token"}"#)
 }
 
-fn client<'a>(port: u16, login: &'a Login, realm: Option<&'a Url>) -> Client<'a> {
-    Client {
+fn client<'a>(port: u16, login: &'a Login, realm: Option<&'a Url>) -> RegistryClient<'a> {
+    RegistryClient {
         http: HttpParts::default().client().unwrap(),
         registry: Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
         repository: "plugins/widget",
@@ -87,7 +87,7 @@ async fn the_password_goes_to_the_registrys_own_token_service_only() {
     let realm = format!("http://localhost:{service}/token");
     let (port, _) = serve(wants_token(realm.clone())).await;
     let error = client(port, &login, None).blob(&digest, 100).await.unwrap_err();
-    assert!(matches!(&error, ClientError::ForeignRealm(told) if realm.starts_with(told)), "{error:?}");
+    assert!(matches!(&error, ClientError::ForeignRealm(reported) if realm.starts_with(reported)), "{error:?}");
     assert_eq!(asked.lock().unwrap().len(), 0);
     let named = Url::parse(&realm).unwrap();
     assert!(client(port, &login, Some(&named)).blob(&digest, 100).await.is_ok());

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{Agent, Call, Client, Repeat};
+use super::{Agent, Call, PortClient, Repeat};
 use crate::api::error::PortError;
 
 /// The longest time before its expiry that a token is renewed.
@@ -71,7 +71,7 @@ impl Auth {
     /// Returns a token that is valid for a while and is not `rejected`. Concurrent callers share one request.
     pub(crate) async fn token(
         &self,
-        client: &Client,
+        client: &PortClient,
         rejected: Option<&Arc<Token>>,
     ) -> Result<Arc<Token>, PortError> {
         let asked_at = Instant::now();
@@ -100,7 +100,7 @@ impl Auth {
         }
     }
 
-    async fn fetch(&self, client: &Client) -> Result<Token, PortError> {
+    async fn fetch(&self, client: &PortClient) -> Result<Token, PortError> {
         let call = Call::new("get an access token", Method::POST, client.url(&["auth", "access_token"])?)
             .agent(Agent::Plain)
             .repeat(Repeat::Always)

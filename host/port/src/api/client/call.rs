@@ -157,12 +157,12 @@ impl Call {
 
 /// A successful response: status 2xx.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct PortResponse {
     pub(super) call: CallName,
     pub(super) body: Bytes,
 }
 
-impl Reply {
+impl PortResponse {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, PortError> {
         from_body(&self.body).map_err(|reason| PortError::Malformed { call: self.call.clone(), reason })
     }

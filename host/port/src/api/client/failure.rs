@@ -7,17 +7,17 @@ use reqwest::{StatusCode, header::HeaderMap};
 
 use super::call::Call;
 use crate::api::{
-    error::{ErrorReply, PortError, Refusal},
+    error::{ErrorReply, PortError, PortErrorResponse},
     values::words,
 };
 
 /// Why one attempt failed.
-pub(super) enum Failure {
+pub(super) enum AttemptFailure {
     Transport(TransportError),
-    Status(Refusal, Option<Duration>),
+    Status(PortErrorResponse, Option<Duration>),
 }
 
-impl Failure {
+impl AttemptFailure {
     pub(super) fn into_error(self, call: &Call) -> PortError {
         match self {
             Self::Transport(error) => PortError::Transport { call: call.name(), error },
@@ -27,11 +27,11 @@ impl Failure {
 }
 
 /// Reads a response that is not a success.
-pub(super) fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+pub(super) fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> PortErrorResponse {
     let reply: ErrorReply = serde_json::from_slice(body).unwrap_or_default();
     let stale = status == StatusCode::CONFLICT && reply.is_stale();
     let ErrorReply { error, message, .. } = reply;
-    Refusal {
+    PortErrorResponse {
         stale,
         call: call.name(),
         status: status.as_u16(),

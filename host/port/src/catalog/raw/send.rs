@@ -18,7 +18,7 @@ use crate::{
     PortConfig,
     api::{
         batches::{BODY_LIMIT, batches},
-        client::{Call, Client},
+        client::{Call, PortClient},
         error::PortError,
         raw_data::{
             Nothing, RawBatch, RawData, RawMetadata, RawRoute, WrittenBatch, WrittenData, raw_data_call,
@@ -30,7 +30,7 @@ use crate::{
 /// Sends raw data of this integration.
 #[derive(Clone)]
 pub(crate) struct RawSender {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<PortClient>,
     pub(super) config: Arc<PortConfig>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Write<'a> {
 }
 
 impl RawSender {
-    pub(crate) fn new(client: Arc<Client>, config: Arc<PortConfig>) -> Self {
+    pub(crate) fn new(client: Arc<PortClient>, config: Arc<PortConfig>) -> Self {
         Self { client, config }
     }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    deletion::{Entry, RemovalOptions},
+    deletion::{MappingFacts, RemovalOptions},
     write::producer_of,
 };
 
@@ -39,8 +39,8 @@ fn producer(id: &str, place: &str, of: &str) -> Producer {
     producer_of(&unit(id, place, of, 0)).unwrap()
 }
 
-fn entry(of: &str, fills: &str) -> Entry {
-    Entry {
+fn entry(of: &str, fills: &str) -> MappingFacts {
+    MappingFacts {
         kind: kind(of),
         scope: Some(Scope::Regional),
         blueprint: Some(blueprint(fills)),
@@ -101,7 +101,7 @@ fn decide(
     let key = EntityKey { blueprint: blueprint(fills), identifier: "i".into() };
     let (id, place) = (stated.0.map(account), stated.1.map(region));
     let stale = Stale { key: &key, producers, account: id.as_ref(), region: place.as_ref() };
-    Policy::new(facts, units).decide(&stale)
+    DeletionPolicy::new(facts, units).decide(&stale)
 }
 
 fn is_deleted(decision: &Decision) -> bool {
@@ -178,7 +178,7 @@ fn two_kinds_that_fill_a_blueprint_make_nothing_certain() {
     let mut units = units(&facts);
     end(&mut units, B, WEST, SINGLE, Proof::Incomplete);
     assert!(!is_deleted(&decide(&facts, &units, "single", &Producers::Unknown, (Some(A), None))));
-    facts.entries[0] = Entry { blueprint: None, ..entry(SINGLE, "single") };
+    facts.entries[0] = MappingFacts { blueprint: None, ..entry(SINGLE, "single") };
     assert!(!is_deleted(&decide(&facts, &units, "single", &Producers::Unknown, (Some(A), None))));
 }
 
@@ -275,7 +275,7 @@ fn an_account_that_left_protects_what_is_not_certainly_of_another() {
     let units = units(&facts);
     let key = |fills: &str| EntityKey { blueprint: blueprint(fills), identifier: "i".into() };
     let (shared, single, b) = (key("shared"), key("single"), account(B));
-    let mut policy = Policy::new(&facts, &units);
+    let mut policy = DeletionPolicy::new(&facts, &units);
     let of = |key, account| Stale { key, producers: &Producers::Unknown, account, region: None };
     assert!(is_deleted(&policy.decide(&of(&shared, None))));
     policy.note_account(&account(A));
@@ -287,7 +287,7 @@ fn an_account_that_left_protects_what_is_not_certainly_of_another() {
     assert_eq!(after, Producers::Unknown);
     let mut meant = facts.clone();
     meant.removal.confirmed.insert(RemovedScope::Account(account(A)));
-    let mut policy = Policy::new(&meant, &units);
+    let mut policy = DeletionPolicy::new(&meant, &units);
     policy.note_account(&account(A));
     let after = policy.producers_after(&shared.blueprint, &Producers::Unknown, seen(), false);
     assert_eq!(after, Producers::these(seen()));
@@ -296,7 +296,7 @@ fn an_account_that_left_protects_what_is_not_certainly_of_another() {
 #[test]
 fn an_organization_is_read_once_through_any_account() {
     let mut facts = facts();
-    facts.entries = vec![Entry { scope: Some(Scope::Organization), ..entry(SHARED, "shared") }];
+    facts.entries = vec![MappingFacts { scope: Some(Scope::Organization), ..entry(SHARED, "shared") }];
     facts.accounts.remove(&account(A));
     let known = Producers::one(Producer { account: account(A), place: Place::Global, kind: kind(SHARED) });
     let through_b = UnitId { place: Some(Place::Global), ..unit(B, WEST, SHARED, 0) };
@@ -336,7 +336,7 @@ fn regions_that_are_only_assumed_never_prove_a_removal() {
         let decision = decide(&facts, &units, "single", producers, stated);
         assert_removed(&decision, &format!("region={A}/{WEST}/{SINGLE}"));
     }
-    let policy = Policy::new(&facts, &units);
+    let policy = DeletionPolicy::new(&facts, &units);
     assert!(policy.missing_after([&scope]).is_empty(), "nor does it count for later");
     // A read in an assumed region proves as much as any other.
     let read = Producers::one(producer(A, EAST, SINGLE));
@@ -368,7 +368,7 @@ fn producers_go_only_when_they_prove_absence() {
     ] {
         let mut units = units(&facts);
         end(&mut units, B, WEST, SHARED, proof);
-        let policy = Policy::new(&facts, &units);
+        let policy = DeletionPolicy::new(&facts, &units);
         let result = policy.producers_after(&blueprint("shared"), before, vec![a.clone()], single);
         assert_eq!(result, *after, "{before:?} {proof:?}");
     }
@@ -378,7 +378,7 @@ fn producers_go_only_when_they_prove_absence() {
 fn a_live_event_deletes_only_what_is_certainly_its_own() {
     let facts = Facts { entries: facts().entries, ..Facts::default() };
     let nobody: Ended = Vec::new();
-    let policy = Policy::new(&facts, &nobody);
+    let policy = DeletionPolicy::new(&facts, &nobody);
     let [a, b] = [A, B].map(|id| producer(id, WEST, SINGLE));
     let key = EntityKey { blueprint: blueprint("single"), identifier: "i".into() };
     let allows = |key: &EntityKey, producers: &Producers, id: Option<&str>, place: Option<&str>| {
@@ -416,14 +416,14 @@ fn missing_scopes_are_counted_while_they_are_missing() {
     // Whether or not something is kept for it: it may be one of two reasons.
     let still: Vec<&RemovedScope> = vec![&away, &out, &whole, &left_out];
     let counted = |count: u32| still.iter().map(|scope| ((*scope).clone(), count)).collect::<MissingScopes>();
-    assert_eq!(Policy::new(&facts, &units).missing_after([&away]), counted(2));
+    assert_eq!(DeletionPolicy::new(&facts, &units).missing_after([&away]), counted(2));
     units[0].1 = Proof::Incomplete;
-    assert_eq!(Policy::new(&facts, &units).missing_after([&away]), counted(1));
+    assert_eq!(DeletionPolicy::new(&facts, &units).missing_after([&away]), counted(1));
     // A new one is counted from now on.
     facts.missing = None;
-    assert_eq!(Policy::new(&facts, &units).missing_after([&away]), MissingScopes::new());
+    assert_eq!(DeletionPolicy::new(&facts, &units).missing_after([&away]), MissingScopes::new());
     units[0].1 = Proof::Complete;
-    assert_eq!(Policy::new(&facts, &units).missing_after([&away]), [(away.clone(), 1)].into());
+    assert_eq!(DeletionPolicy::new(&facts, &units).missing_after([&away]), [(away.clone(), 1)].into());
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn two_removed_producers_are_counted_together() {
     {
         resyncs += 1;
         assert!(resyncs < 5, "never deleted");
-        facts.missing = Some(Policy::new(&facts, &units).missing_after([&scope]));
+        facts.missing = Some(DeletionPolicy::new(&facts, &units).missing_after([&scope]));
     }
     assert!(is_deleted(&decide(&facts, &units, "shared", &known, NOTHING)));
 }
@@ -504,7 +504,7 @@ proptest! {
         prop_assert!(decided(&good) || !decided(&bad));
         let seen = vec![producer(A, WEST, SHARED)];
         let after = |units| {
-            Policy::new(&facts, units).producers_after(&blueprint(fills), &record, seen.clone(), false)
+            DeletionPolicy::new(&facts, units).producers_after(&blueprint(fills), &record, seen.clone(), false)
         };
         let (fewer, more) = (after(&good), after(&bad));
         match (fewer.known(), more.known()) {
@@ -535,7 +535,7 @@ fn an_arn_that_names_what_is_not_read_protects_its_entity() {
         let key = EntityKey { blueprint: blueprint("single"), identifier: identifier.to_owned() };
         let id = stated.map(account);
         let stale = Stale { key: &key, producers: &Producers::Unknown, account: id.as_ref(), region: None };
-        Policy::new(facts, &units).decide(&stale)
+        DeletionPolicy::new(facts, &units).decide(&stale)
     };
     let arn = |place: &str, id: &str| format!("arn:aws:x:{place}:{id}:thing/one");
     // The region is disabled for account A.
@@ -573,7 +573,7 @@ fn an_arn_protects_its_entity_where_no_entry_reads_its_region() {
         let identifier = format!("arn:aws:x:{place}:{A}:thing/one");
         let key = EntityKey { blueprint: blueprint(fills), identifier };
         let stale = Stale { key: &key, producers: &Producers::Unknown, account: None, region: None };
-        Policy::new(&facts, &units).decide(&stale)
+        DeletionPolicy::new(&facts, &units).decide(&stale)
     };
     assert_removed(&decide("single", WEST), &format!("region={A}/{WEST}/{SINGLE}"));
     assert_removed(&decide("shared", WEST), &format!("region={A}/{WEST}/{SHARED}"));

@@ -56,7 +56,7 @@ async fn what_waits_at_a_stop_and_what_was_not_done_is_kept_for_the_next_start()
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_events_are_written_in_few_requests_and_each_is_told() {
+async fn many_events_are_written_in_few_requests_and_each_is_reported() {
     let catalog = FakeCatalog {
         upsert_delay: Duration::from_millis(200),
         ..catalog(&json!({"query": "true"}), ".Properties.Id")

@@ -26,7 +26,7 @@ async fn a_catalog_that_maps_by_itself_gets_documents_of_events_and_nothing_else
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catalog_that_maps_by_itself_is_not_told_that_things_of_others_are_gone() {
+async fn a_catalog_that_maps_by_itself_is_not_informed_that_things_of_others_are_gone() {
     // The entity states another account, or none.
     for account in [Some(B), None] {
         let catalog = FakeCatalog {

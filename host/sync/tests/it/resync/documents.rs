@@ -24,12 +24,12 @@ fn mapping_itself() -> FakeCatalog {
 }
 
 fn result_of(catalog: &FakeCatalog, resource: usize) -> ResourceResult {
-    let told = catalog.milestones.lock().unwrap();
-    let ended = |told: &Milestone| match told {
+    let milestone = catalog.milestones.lock().unwrap();
+    let ended = |milestone: &Milestone| match milestone {
         Milestone::ResourceEnded { resource: at, result } if *at == resource => Some(*result),
         _ => None,
     };
-    told.iter().find_map(ended).unwrap()
+    milestone.iter().find_map(ended).unwrap()
 }
 
 #[tokio::test]
@@ -50,8 +50,8 @@ async fn a_catalog_that_maps_by_itself_gets_documents_and_nothing_else() {
     }
     assert!(catalog.held().is_empty() && catalog.upserts.lock().unwrap().is_empty());
     assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
-    let told = catalog.milestones.lock().unwrap();
-    assert!(!told.iter().any(|told| matches!(told, Milestone::DeletionStarted)), "{told:?}");
+    let milestone = catalog.milestones.lock().unwrap();
+    assert!(!milestone.iter().any(|milestone| matches!(milestone, Milestone::DeletionStarted)), "{milestone:?}");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ proptest! {
     /// Whenever a resync is stopped, and however it went until then: a resource mapping is reported as
     /// complete only if all its documents were sent, and report and state agree.
     #[test]
-    fn a_stopped_resync_never_tells_an_entry_as_whole_that_is_not(
+    fn a_stopped_resync_never_reports_an_entry_as_whole_that_is_not(
         delays in prop::collection::vec(0_u64..60, 1..9),
         delay in 0_u64..30,
         stop_at in 0_u64..400,

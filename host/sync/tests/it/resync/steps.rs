@@ -38,9 +38,9 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
     assert_eq!(catalog.held().len(), 10);
     assert_eq!(catalog.states.lock().unwrap().last().unwrap(), "Aborted");
     // Units that were not read were stopped; they have not failed.
-    let told = catalog.milestones.lock().unwrap();
+    let reported = catalog.milestones.lock().unwrap();
     let last = |wanted: usize| {
-        told.iter().rev().find_map(|told| match told {
+        reported.iter().rev().find_map(|reported| match reported {
             Milestone::ResourceEnded { resource, result } if *resource == wanted => Some(result),
             _ => None,
         })
@@ -50,7 +50,7 @@ async fn a_stopped_run_deletes_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_catalog_is_told_each_step_once_and_in_order() {
+async fn the_catalog_is_sent_each_step_once_and_in_order() {
     let (mut world, catalog) = (World::new(), Arc::new(FakeCatalog::default()));
     world.errors.insert(
         World::at(A, "eu-west-1", "X::Thing"),
@@ -58,26 +58,26 @@ async fn the_catalog_is_told_each_step_once_and_in_order() {
     );
     world.things(B, "us-east-1").push(json!("bad"));
     let report = synced(&world, &catalog).await;
-    let told = std::mem::take(&mut *catalog.milestones.lock().unwrap());
-    assert_eq!(told.first(), Some(&Milestone::Planned));
+    let reported = std::mem::take(&mut *catalog.milestones.lock().unwrap());
+    assert_eq!(reported.first(), Some(&Milestone::Planned));
     let end = Milestone::DeletionEnded { deleted: 0, failed: 0, held_back: false };
-    assert_eq!(told[told.len() - 2..], [Milestone::DeletionStarted, end]);
+    assert_eq!(reported[reported.len() - 2..], [Milestone::DeletionStarted, end]);
     for resource in 0..2 {
         let at = |wanted: fn(&Milestone) -> Option<usize>| {
-            let all: Vec<_> = (0..told.len()).filter(|at| wanted(&told[*at]) == Some(resource)).collect();
-            assert_eq!(all.len(), 1, "{told:?}");
+            let all: Vec<_> = (0..reported.len()).filter(|at| wanted(&reported[*at]) == Some(resource)).collect();
+            assert_eq!(all.len(), 1, "{reported:?}");
             all[0]
         };
-        let started = at(|told| match told {
+        let started = at(|reported| match reported {
             Milestone::ResourceStarted { resource } => Some(*resource),
             _ => None,
         });
-        let ended = at(|told| match told {
+        let ended = at(|reported| match reported {
             Milestone::ResourceEnded { resource, .. } => Some(*resource),
             _ => None,
         });
-        assert!(started < ended, "{told:?}");
-        let Milestone::ResourceEnded { result, .. } = &told[ended] else { panic!() };
+        assert!(started < ended, "{reported:?}");
+        let Milestone::ResourceEnded { result, .. } = &reported[ended] else { panic!() };
         let mut counts = berth_core::UnitCounts::default();
         report.units.iter().filter(|u| u.unit.resource == resource).for_each(|u| counts.add(&u.counts));
         assert_eq!(result.counts, counts, "everything is counted when the end is told");
@@ -90,7 +90,7 @@ async fn the_catalog_is_told_each_step_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_misses_a_step_is_told_that_the_resync_failed() {
+async fn a_catalog_that_misses_a_step_is_informed_that_the_resync_failed() {
     let (world, catalog) = (World::new(), Arc::new(FakeCatalog { deaf: true, ..FakeCatalog::default() }));
     let report = synced(&world, &catalog).await;
     assert_eq!((report.outcome, catalog.held().len()), (Outcome::Done, 10), "the work is done all the same");

@@ -51,8 +51,8 @@ struct Found {
 
 impl Found {
     /// What EventBridge tells of a volume; nothing of other resources.
-    fn event(&self, name: &str, told_in: &str) -> Option<Value> {
-        let detail = json!({told_in: {"volumeId": self.name}});
+    fn event(&self, name: &str, member: &str) -> Option<Value> {
+        let detail = json!({member: {"volumeId": self.name}});
         (self.resource == Resource::Volume)
             .then(|| call(&self.account, self.region, "ec2.amazonaws.com", name, &detail))
     }

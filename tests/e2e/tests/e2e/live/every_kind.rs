@@ -11,7 +11,7 @@ use berth_e2e::{Kinds, World};
 use serde_json::{Value, json};
 
 use super::{
-    super::kinds::told, DATASOURCE, READ_IN, call, follow, outcome, outcomes, send, start, state_regions,
+    super::kinds::reported, DATASOURCE, READ_IN, call, follow, outcome, outcomes, send, start, state_regions,
 };
 
 /// The text that a resource's name is, as its kind's manifest makes its identifier of it.
@@ -122,7 +122,7 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
     let mut world = World::with_accounts(1).build();
     let seeded: BTreeSet<String> = world.seeded_kinds().into_iter().collect();
     let kinds = Kinds::bundled().only(&seeded).with_events();
-    follow(&mut world, &kinds, &told("option `"));
+    follow(&mut world, &kinds, &reported("option `"));
     state_regions(&world, &kinds);
     world.seed_kinds();
     let account = json!({"identifier": world.accounts()[0]});
@@ -177,11 +177,11 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
         for entity in entities.values_mut() {
             entity["properties"].as_object_mut().unwrap().remove(READ_IN);
         }
-        let mut told = String::new();
+        let mut reported = String::new();
         for key in awaited.iter().filter(|key| entities.get(*key) != expected.get(*key)) {
-            _ = writeln!(told, "{key}: {:?} instead of {:?}", entities.get(key), expected.get(key));
+            _ = writeln!(reported, "{key}: {:?} instead of {:?}", entities.get(key), expected.get(key));
         }
-        (!told.is_empty()).then(|| format!("{told}{:?}", outcomes(&service)))
+        (!reported.is_empty()).then(|| format!("{reported}{:?}", outcomes(&service)))
     });
     assert!(ghosts.len() > 40 && !shared.is_empty(), "{} and {}", ghosts.len(), shared.len());
     for event in later {

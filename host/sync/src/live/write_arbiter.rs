@@ -7,7 +7,7 @@
 //!   then writes none of them from a unit whose read started before that, and deletes none.
 //! - An event waits for what a resync is writing at that moment; its own write comes after.
 //! - A resync does not record as certain what it learned of these entities: see
-//!   [`touched`](Journal::touched).
+//!   [`touched`](WriteArbiter::touched).
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 
 /// What events wrote while resyncs run. One per process, shared by its resyncs and its events.
 #[derive(Debug, Default)]
-pub struct Journal {
+pub struct WriteArbiter {
     state: Mutex<State>,
     settled: Notify,
 }
@@ -46,31 +46,31 @@ struct Touched {
 
 /// Entities that an event is writing.
 #[derive(Debug)]
-pub(crate) struct Touch<'j> {
-    journal: &'j Journal,
+pub(crate) struct WriteLock<'j> {
+    write_arbiter: &'j WriteArbiter,
     keys: Vec<u128>,
 }
 
 /// A running resync.
 #[derive(Debug)]
-pub(crate) struct Running<'j>(&'j Journal);
+pub(crate) struct RunningResync<'j>(&'j WriteArbiter);
 
 /// Entities that a resync is writing.
 #[derive(Debug)]
-pub(crate) struct Claim<'j> {
-    journal: &'j Journal,
+pub(crate) struct WriteLease<'j> {
+    write_arbiter: &'j WriteArbiter,
     keys: Vec<u128>,
 }
 
-impl Journal {
+impl WriteArbiter {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that a resync runs, until the value is dropped.
-    pub(crate) fn begin(&self) -> Running<'_> {
+    pub(crate) fn begin(&self) -> RunningResync<'_> {
         self.state().resyncs += 1;
-        Running(self)
+        RunningResync(self)
     }
 
     /// Returns how many resyncs have ended.
@@ -81,9 +81,9 @@ impl Journal {
     /// Claims those of these entities that a resync may write: not those that an event is writing, nor those
     /// that an event read after `since`, the time when the resync started to read them. Returns for each
     /// whether it is claimed.
-    pub(crate) fn claim(&self, keys: impl IntoIterator<Item = (u128, Instant)>) -> (Vec<bool>, Claim<'_>) {
+    pub(crate) fn lease(&self, keys: impl IntoIterator<Item = (u128, Instant)>) -> (Vec<bool>, WriteLease<'_>) {
         let mut state = self.state();
-        let mut claim = Claim { journal: self, keys: Vec::new() };
+        let mut lease = WriteLease { write_arbiter: self, keys: Vec::new() };
         let granted = keys
             .into_iter()
             .map(|(key, since)| {
@@ -91,17 +91,17 @@ impl Journal {
                     state.touched.get(&key).is_none_or(|event| event.writing == 0 && event.read < since);
                 if granted {
                     *state.writing.entry(key).or_default() += 1;
-                    claim.keys.push(key);
+                    lease.keys.push(key);
                 }
                 granted
             })
             .collect();
-        (granted, claim)
+        (granted, lease)
     }
 
     /// Records that an event is about to write or delete these entities, as it read them at `read`, and waits
     /// for a resync that is writing them. The event writes until the value is dropped.
-    pub(crate) async fn touch(&self, keys: Vec<u128>, read: Instant) -> Touch<'_> {
+    pub(crate) async fn lock(&self, keys: Vec<u128>, read: Instant) -> WriteLock<'_> {
         {
             let mut state = self.state();
             for key in &keys {
@@ -110,13 +110,13 @@ impl Journal {
                 touched.writing += 1;
             }
         }
-        let touch = Touch { journal: self, keys };
+        let lock = WriteLock { write_arbiter: self, keys };
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             // From here on no notification is missed.
             settled.as_mut().enable();
-            if !touch.keys.iter().any(|key| self.state().writing.contains_key(key)) {
-                return touch;
+            if !lock.keys.iter().any(|key| self.state().writing.contains_key(key)) {
+                return lock;
             }
             settled.await;
         }
@@ -129,9 +129,9 @@ impl Journal {
     }
 }
 
-impl Drop for Touch<'_> {
+impl Drop for WriteLock<'_> {
     fn drop(&mut self) {
-        let mut state = self.journal.state();
+        let mut state = self.write_arbiter.state();
         let resyncs = state.resyncs;
         for key in &self.keys {
             if let Some(touched) = state.touched.get_mut(key) {
@@ -145,7 +145,7 @@ impl Drop for Touch<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningResync<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.resyncs -= 1;
@@ -156,9 +156,9 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for WriteLease<'_> {
     fn drop(&mut self) {
-        let mut state = self.journal.state();
+        let mut state = self.write_arbiter.state();
         for key in &self.keys {
             if let Some(count) = state.writing.get_mut(key) {
                 *count -= 1;
@@ -168,7 +168,7 @@ impl Drop for Claim<'_> {
             }
         }
         drop(state);
-        self.journal.settled.notify_waiters();
+        self.write_arbiter.settled.notify_waiters();
     }
 }
 
@@ -182,54 +182,54 @@ mod tests {
 
     #[tokio::test]
     async fn who_read_later_has_the_last_word() {
-        let journal = Journal::default();
+        let write_arbiter = WriteArbiter::default();
         let early = Instant::now();
         let late = early + Duration::from_secs(1);
-        let resync = journal.begin();
-        drop(journal.touch(vec![1], early + Duration::from_millis(500)).await);
-        let granted = |key, since| journal.claim([(key, since)]).0[0];
+        let resync = write_arbiter.begin();
+        drop(write_arbiter.lock(vec![1], early + Duration::from_millis(500)).await);
+        let granted = |key, since| write_arbiter.lease([(key, since)]).0[0];
         assert!(!granted(1, early), "the event read later");
         assert!(granted(1, late), "the unit's read started after the event");
         assert!(granted(2, early), "another entity");
         // An older read changes nothing.
-        drop(journal.touch(vec![1], early).await);
+        drop(write_arbiter.lock(vec![1], early).await);
         assert!(!granted(1, early));
-        assert_eq!(journal.touched(), [1]);
+        assert_eq!(write_arbiter.touched(), [1]);
         drop(resync);
-        let _next = journal.begin();
+        let _next = write_arbiter.begin();
         assert!(granted(1, early), "the next resync reads again");
-        assert!(journal.touched().is_empty());
+        assert!(write_arbiter.touched().is_empty());
     }
 
     #[tokio::test]
     async fn what_an_event_is_writing_is_noted_whenever_the_resync_began() {
-        let journal = Journal::default();
+        let write_arbiter = WriteArbiter::default();
         let read = Instant::now();
-        let touch = journal.touch(vec![1], read).await;
-        let resync = journal.begin();
+        let lock = write_arbiter.lock(vec![1], read).await;
+        let resync = write_arbiter.begin();
         let since = Instant::now() + Duration::from_secs(1);
-        assert!(!journal.claim([(1, since)]).0[0], "two requests would race");
-        drop(touch);
-        assert!(journal.claim([(1, since)]).0[0]);
-        assert_eq!(journal.touched(), [1], "the resync may have seen the former state");
+        assert!(!write_arbiter.lease([(1, since)]).0[0], "two requests would race");
+        drop(lock);
+        assert!(write_arbiter.lease([(1, since)]).0[0]);
+        assert_eq!(write_arbiter.touched(), [1], "the resync may have seen the former state");
         drop(resync);
-        drop(journal.touch(vec![2], read).await);
-        assert!(journal.touched().is_empty(), "without a resync nothing is kept");
+        drop(write_arbiter.lock(vec![2], read).await);
+        assert!(write_arbiter.touched().is_empty(), "without a resync nothing is kept");
     }
 
     #[tokio::test]
     async fn an_event_waits_for_what_is_being_written() {
-        let journal = Journal::default();
-        let _resync = journal.begin();
+        let write_arbiter = WriteArbiter::default();
+        let _resync = write_arbiter.begin();
         let now = Instant::now();
-        let (_, first) = journal.claim([(1, now), (2, now)]);
-        let (_, second) = journal.claim([(1, now)]);
-        let mut touch = Box::pin(journal.touch(vec![1], now));
-        assert!(touch.as_mut().now_or_never().is_none());
+        let (_, first) = write_arbiter.lease([(1, now), (2, now)]);
+        let (_, second) = write_arbiter.lease([(1, now)]);
+        let mut lock = Box::pin(write_arbiter.lock(vec![1], now));
+        assert!(lock.as_mut().now_or_never().is_none());
         drop(first);
-        assert!(touch.as_mut().now_or_never().is_none(), "another request holds it");
-        assert!(!journal.claim([(1, now)]).0[0], "no new claim meanwhile");
+        assert!(lock.as_mut().now_or_never().is_none(), "another request holds it");
+        assert!(!write_arbiter.lease([(1, now)]).0[0], "no new claim meanwhile");
         drop(second);
-        touch.await;
+        lock.await;
     }
 }

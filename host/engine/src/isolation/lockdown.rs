@@ -12,7 +12,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use super::IsolationWalls;
+use super::ProcessLockdown;
 use crate::subprocess::Limit;
 
 /// The system calls of compiled code: pipes, memory, waiting, time, signals of traps, exit.
@@ -67,7 +67,7 @@ const FATAL: &[i64] = &[
 ];
 
 /// Applies the first restrictions, while there is only one thread: inherited resources and files.
-pub(super) fn close_first() -> Result<IsolationWalls, String> {
+pub(super) fn close_first() -> Result<ProcessLockdown, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     // Otherwise an endless loop would outlive this program when it is killed.
     set_parent_process_death_signal(Some(Signal::KILL))
@@ -83,7 +83,7 @@ pub(super) fn close_first() -> Result<IsolationWalls, String> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|error| format!("Landlock: {error}"))?;
-    Ok(IsolationWalls { landlock: restricted.ruleset != RulesetStatus::NotEnforced })
+    Ok(ProcessLockdown { landlock: restricted.ruleset != RulesetStatus::NotEnforced })
 }
 
 /// Closes every file except the three pipes.
