@@ -114,7 +114,7 @@ impl Operation {
 mod tests {
     use berth_core::{Partition, home_region};
 
-    use crate::{EndpointOptions, AwsService};
+    use crate::{AwsService, EndpointOptions};
 
     #[test]
     fn global_and_regional_services_are_found() {

@@ -72,4 +72,4 @@ pub use model::Protocol;
 pub use pagination::{PageCursor, Pagination, PaginationError};
 pub use plan_validator::validate_plan;
 pub use request::WireRequest;
-pub use service::{ModelError, Operation, AwsService};
+pub use service::{AwsService, ModelError, Operation};

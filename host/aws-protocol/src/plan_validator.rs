@@ -8,7 +8,7 @@ use berth_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{Operation, AwsService};
+use crate::{AwsService, Operation};
 
 /// Validates a kind's fetch plan and its reads after events against AWS's models, and returns every
 /// violation.
@@ -112,7 +112,8 @@ impl<'a> PlanValidator<'a> {
     }
 
     fn run(&mut self, step: &'a Step) {
-        let operation = AwsService::load(&step.service).and_then(|service| service.operation(&step.operation));
+        let operation =
+            AwsService::load(&step.service).and_then(|service| service.operation(&step.operation));
         let operation = match operation {
             Ok(operation) => operation,
             Err(error) => return self.report(step, error),

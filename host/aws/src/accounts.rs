@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     AwsConfig, ConfigError,
     client::{AwsClient, RegionalSession},
-    credentials::{Identities, AccountSession, session_names},
+    credentials::{AccountSession, Identities, session_names},
     errors::{AWS, CallError},
 };
 
@@ -177,8 +177,12 @@ impl Discovery<'_> {
         let management = self.identities.assume(role, session_names::ORGANIZATION).await?;
         let region = Region::new(main_region(self.partition))
             .map_err(|error| Problem::from_error(ProblemCode::AwsAccountsUnknown, &error))?;
-        let target =
-            RegionalSession { account: role.account().clone(), region, session: management.clone(), metrics: None };
+        let target = RegionalSession {
+            account: role.account().clone(),
+            region,
+            session: management.clone(),
+            metrics: None,
+        };
         let found = match self.list(&target, units).await {
             Ok(found) => found,
             // Without an organization, there is no other account to miss. Any other failure leaves the
@@ -214,7 +218,11 @@ impl Discovery<'_> {
         ListedAccount { account: Arc::new(found.account), session }
     }
 
-    async fn list(&self, target: &RegionalSession, units: &[String]) -> Result<BTreeMap<AccountId, Found>, CallError> {
+    async fn list(
+        &self,
+        target: &RegionalSession,
+        units: &[String],
+    ) -> Result<BTreeMap<AccountId, Found>, CallError> {
         let mut found = BTreeMap::new();
         if units.is_empty() {
             let listed =

@@ -22,7 +22,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use berth_aws_protocol::{Operation, PageCursor, AwsService};
+use berth_aws_protocol::{AwsService, Operation, PageCursor};
 use berth_core::{AccountId, Path, PlannedRead, Region};
 use futures::future::FutureExt;
 use serde_json::Value;

@@ -21,7 +21,7 @@ use berth_core::{AccountId, Partition, Problem, ProblemCode, RoleArn, main_regio
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-pub(crate) use self::session::{Issued, AccountSession};
+pub(crate) use self::session::{AccountSession, Issued};
 use self::{
     ambient::Ambient,
     assume_role::{AssumedRole, Signer},
@@ -183,7 +183,11 @@ impl Identities {
     ///
     /// # Errors
     /// A [`Problem`] that contains the role, AWS's message, and what to check.
-    pub(crate) async fn assume(&self, role: &RoleArn, name: &'static str) -> Result<Arc<AccountSession>, Problem> {
+    pub(crate) async fn assume(
+        &self,
+        role: &RoleArn,
+        name: &'static str,
+    ) -> Result<Arc<AccountSession>, Problem> {
         if let Some((hop, session)) = &self.hop
             && let Err(error) = session.get().await
         {

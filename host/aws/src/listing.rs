@@ -1,6 +1,6 @@
 //! Describes a list operation from AWS's models, as the starting point of a plugin.
 
-use berth_aws_protocol::{EndpointOptions, Operation, AwsService};
+use berth_aws_protocol::{AwsService, EndpointOptions, Operation};
 use berth_core::{Problem, ProblemCode};
 use serde_json::Value;
 

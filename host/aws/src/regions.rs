@@ -127,7 +127,11 @@ fn cannot_list(target: &RegionalSession, account_service: &str, ec2: &str) -> Pr
     )
 }
 
-fn denied_everywhere(target: &RegionalSession, account_service: &str, denied: &[(Region, String)]) -> Problem {
+fn denied_everywhere(
+    target: &RegionalSession,
+    account_service: &str,
+    denied: &[(Region, String)],
+) -> Problem {
     let others: Vec<&str> = denied.iter().skip(1).map(|(region, _)| region.as_str()).collect();
     let ec2 = match denied.first() {
         Some((region, error)) if others.is_empty() => format!("in {region}: {error}"),
@@ -142,7 +146,10 @@ fn denied_everywhere(target: &RegionalSession, account_service: &str, denied: &[
     ))
 }
 
-async fn by_account_service(client: &Arc<AwsClient>, target: &RegionalSession) -> Result<BTreeSet<Region>, CallError> {
+async fn by_account_service(
+    client: &Arc<AwsClient>,
+    target: &RegionalSession,
+) -> Result<BTreeSet<Region>, CallError> {
     let input = json!({"MaxResults": 50, "RegionOptStatusContains": ["ENABLED", "ENABLED_BY_DEFAULT"]});
     Ok(names(&client.all(target, "account", "ListRegions", input, "Regions").await?))
 }

@@ -19,7 +19,7 @@ use crate::{
     accounts::{Discovered, Discovery, ListedAccount, Strategy},
     client::{AwsClient, RegionalSession},
     clock::AwsClock,
-    credentials::{Identities, AccountSession},
+    credentials::{AccountSession, Identities},
     fetch::{self, Fetch, budget::Budget},
     policy::LONGEST_SESSION_POLICY,
     regions,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use self::client::{RegistryClient, ClientError, Login};
+use self::client::{ClientError, Login, RegistryClient};
 use crate::{args::RegistryArgs, settings::Environment};
 
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";

@@ -58,7 +58,7 @@ use schema::{Names, Setting};
 #[cfg(test)]
 pub(crate) use service::ResyncKey;
 pub(crate) use service::{AT_START, ServiceSettings};
-pub(crate) use state::{StateSettings, StateDir};
+pub(crate) use state::{StateDir, StateSettings};
 use values::Count;
 
 use crate::{args::Global, trust::PluginTrust};
@@ -153,7 +153,8 @@ impl Settings {
     /// # Errors
     /// All issues at once.
     pub(crate) fn load(args: &Global, environment: &Environment) -> Result<Self, Vec<Issue>> {
-        let (mut settings, notes): (Self, _) = SettingsInputs::read(args, environment).section_with_notes()?;
+        let (mut settings, notes): (Self, _) =
+            SettingsInputs::read(args, environment).section_with_notes()?;
         settings.notes = notes;
         Ok(settings)
     }

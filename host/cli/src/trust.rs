@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use berth_core::{Grants, GrantMismatch};
+use berth_core::{GrantMismatch, Grants};
 use berth_embed::{Problem, ProblemCode};
 use berth_engine::{Asks, Candidate, EngineConfig, PluginPolicy, Trust as EngineTrust};
 use minisign_verify::{PublicKey, Signature};

@@ -56,7 +56,9 @@ impl AppConfig {
         let entries = match root.remove("resources") {
             None => Vec::new(),
             Some(Value::Array(entries)) => entries,
-            Some(other) => return Err(format!("at `resources`: expected a list, found {}", json_type(&other))),
+            Some(other) => {
+                return Err(format!("at `resources`: expected a list, found {}", json_type(&other)));
+            }
         };
         let mut read: Self = serde_path_to_error::deserialize(Value::Object(root))
             .map_err(|error| format!("at `{}`: {}", place(error.path()), error.inner()))?;

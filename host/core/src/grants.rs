@@ -223,7 +223,8 @@ mod tests {
     fn an_objection_lists_exactly_the_differences() {
         let approved = Ask::of(&manifest("DescribeVolumes", false), "ab");
         let mut grants = Grants::default();
-        let reported = |grants: &Grants, ask: &Ask| grants.judge(ask).map_err(|mismatch| mismatch.to_string());
+        let reported =
+            |grants: &Grants, ask: &Ask| grants.judge(ask).map_err(|mismatch| mismatch.to_string());
         assert_eq!(reported(&grants, &approved), Err("is not approved".into()));
         grants.plugins.insert("volumes".into(), approved.clone().into());
         assert_eq!(reported(&grants, &approved), Ok(()));

@@ -32,7 +32,7 @@ pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use error_class::{ErrorClass, NO_ORGANIZATION};
 pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation, UnreadStep};
-pub use grants::{Ask, EVALUATOR, Grant, Grants, GrantMismatch};
+pub use grants::{Ask, EVALUATOR, Grant, GrantMismatch, Grants};
 pub use ids::{
     AccountId, BlueprintId, IdError, Kind, PARTITIONS, Partition, Region, RoleArn, home_region, main_region,
     partition_of,

@@ -48,8 +48,9 @@ pub use berth_port::{
 use berth_sync::{AccountCache, Gate, LiveParts};
 pub use berth_sync::{
     Approved, Change, ChangeRecord, Check, Deletion, Event, FieldChange, Finding, ForeignIdentifier, Gone,
-    WriteArbiter, Kept, LiveEvents, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, Refreshed,
+    Kept, LiveEvents, LiveOptions, Misconfiguration, Mode, NullObserver, Observer, Outcome, Refreshed,
     Refusal, Report, SecondLook, Submission, SyncError, SyncOptions, Totals, UnitReport, UnreadCall,
+    WriteArbiter,
     deletion::{HeldBack, Keep, RemovalAfter, RemovalOptions},
 };
 pub use memory::MemoryCatalog;

@@ -15,20 +15,20 @@
 
 #[cfg(target_os = "linux")]
 mod child;
+#[cfg(target_os = "linux")]
+mod lockdown;
 #[cfg_attr(not(target_os = "linux"), path = "isolation/elsewhere.rs")]
 mod pool;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
 mod protocol;
-#[cfg(target_os = "linux")]
-mod lockdown;
 
 use std::{path::PathBuf, sync::Arc};
 
 #[cfg(target_os = "linux")]
 pub(crate) use child::run;
-pub(crate) use pool::{IsolatedComponent, Pool, MappingProcess};
+pub(crate) use pool::{IsolatedComponent, MappingProcess, Pool};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -20,10 +20,10 @@ use crate::{
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
     isolation::{self, Placed},
-    output::{MappedDocuments, Evaluated},
-    plugin::{Lazy, output_bound, descriptive_name},
+    output::{Evaluated, MappedDocuments},
+    plugin::{Lazy, descriptive_name, output_bound},
     runtime::Runtime,
-    sandbox::{Bounds, PluginFailure, Guest, LogContext},
+    sandbox::{Bounds, Guest, LogContext, PluginFailure},
     wasi::{Inputs, Seed},
 };
 
@@ -203,8 +203,13 @@ impl Call<'_> {
                     Some(MappingProcess { at: At::Apart(session), .. }) => Some(*session),
                     _ => None,
                 };
-                let compiled =
-                    isolation::MappingProcess::compile(apart, former, &self.log_context, &self.mapping, bounds)?;
+                let compiled = isolation::MappingProcess::compile(
+                    apart,
+                    former,
+                    &self.log_context,
+                    &self.mapping,
+                    bounds,
+                )?;
                 At::Apart(Box::new(compiled.map_err(Fault::Mapping)?))
             }
         };

@@ -69,7 +69,7 @@ use blueprints::Blueprints;
 use cache::CodeCache;
 use isolation::Pool;
 use loader::Loader;
-use output::{PluginOutput, MappedDocuments};
+use output::{MappedDocuments, PluginOutput};
 use plugin::Plugin;
 use runtime::Runtime;
 use set::{Loaded, PluginSet};

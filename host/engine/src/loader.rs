@@ -20,7 +20,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     Asks, Candidate, EngineError, Trust,
-    cache::{CodeCache, CacheEntry, CacheRecord, ready, sha256},
+    cache::{CacheEntry, CacheRecord, CodeCache, ready, sha256},
     compiler::Compiler,
     config::Variables,
     contract::{self, ContractVersion, Program, jq_v1_0::Evaluator},
@@ -28,10 +28,10 @@ use crate::{
     interfaces::{Interfaces, MANIFEST_SECTION, Outline},
     isolation::{IsolatedComponent, Placed, Pool, Role},
     jq::Jq,
-    plugin::{Lazy, CircuitBreaker, Plugin},
+    plugin::{CircuitBreaker, Lazy, Plugin},
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, LogContext},
-    set::{PluginFile, Loaded, PluginSet},
+    set::{Loaded, PluginFile, PluginSet},
     wasi::{self, Inputs, Seed},
 };
 

@@ -14,11 +14,11 @@ use crate::{
     isolation,
     jq::Jq,
     loader::Loader,
-    output::{PluginOutput, MappedDocuments},
+    output::{MappedDocuments, PluginOutput},
     plugin::{Plugin, output_bound},
     policy::Trust,
     runtime::Runtime,
-    sandbox::{Bounds, PluginFailure, LogContext},
+    sandbox::{Bounds, LogContext, PluginFailure},
     set::Loaded,
 };
 
@@ -131,7 +131,8 @@ impl Sandboxed {
     /// # Errors
     /// How it failed.
     pub fn documents(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Result<usize, Problem> {
-        let documents: Result<MappedDocuments, _> = self.plugin.map(&self.loader.runtime, kind, context, page);
+        let documents: Result<MappedDocuments, _> =
+            self.plugin.map(&self.loader.runtime, kind, context, page);
         documents.map(|documents| documents.resources()).map_err(|failure| failure.problem())
     }
 

@@ -14,12 +14,12 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     cache::Lease,
-    contract::{MapBatch, ContractVersion, Program},
+    contract::{ContractVersion, MapBatch, Program},
     info::{CodeOrigin, UseMeter},
     isolation::Placed,
     output::PluginOutput,
     runtime::Runtime,
-    sandbox::{Bounds, PluginFailure, LogContext},
+    sandbox::{Bounds, LogContext, PluginFailure},
     wasi::{Inputs, Seed},
 };
 
@@ -43,7 +43,9 @@ impl CircuitBreaker {
     fn check(&self) -> Result<(), PluginFailure> {
         let mut breaker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *breaker {
-            (_, Some(until)) if Instant::now() < until => Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS }),
+            (_, Some(until)) if Instant::now() < until => {
+                Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS })
+            }
             (_, Some(_)) => {
                 *breaker = (0, None);
                 Ok(())
@@ -189,7 +191,11 @@ impl Call<'_> {
     }
 
     /// Maps each resource in its own instance. All of them together have the time of one batch.
-    fn one_by_one<A: PluginOutput>(&self, page: &RawPage, failure: PluginFailure) -> Result<A, PluginFailure> {
+    fn one_by_one<A: PluginOutput>(
+        &self,
+        page: &RawPage,
+        failure: PluginFailure,
+    ) -> Result<A, PluginFailure> {
         let Ok(resources) = serde_json::from_slice::<Vec<&RawValue>>(&page.resources) else {
             return Err(failure);
         };
@@ -248,7 +254,10 @@ mod tests {
             assert_eq!(breaker.check(), Ok(()));
         }
         breaker.count(true);
-        assert_eq!(breaker.check(), Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS }));
+        assert_eq!(
+            breaker.check(),
+            Err(PluginFailure::Paused { consecutive_timeouts: MAX_CONSECUTIVE_TIMEOUTS })
+        );
         // The pause ends.
         breaker.0.lock().unwrap().1 = Some(Instant::now());
         assert_eq!(breaker.check(), Ok(()));

@@ -11,7 +11,7 @@ use wasmtime_wasi::I32Exit;
 use crate::{
     Limits,
     runtime::{Runtime, TABLE_ELEMENTS},
-    wasi::{Inputs, CapturedOutput, WasiState, TooManyHandles},
+    wasi::{CapturedOutput, Inputs, TooManyHandles, WasiState},
 };
 
 /// Longer log lines are cut, as the contract says.

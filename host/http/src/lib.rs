@@ -22,7 +22,7 @@ use std::{error::Error, path::Path, sync::Arc, time::Duration};
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
 pub use body::{BodyError, read_body};
-pub use client::{ResponseFuture, Carrier, HttpClient};
+pub use client::{Carrier, HttpClient, ResponseFuture};
 pub use destination::{is_loopback, is_private, is_same_owner};
 pub use failure::{Peer, TransportCause, TransportError};
 pub use no_proxy::NoProxy;

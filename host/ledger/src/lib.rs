@@ -47,7 +47,7 @@ use berth_core::{
 
 use crate::{
     identity::Held,
-    session::{LedgerSnapshot, FileLedgerSession},
+    session::{FileLedgerSession, LedgerSnapshot},
     store::{Store, StoreError, Use},
     view::View,
 };

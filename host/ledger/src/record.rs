@@ -18,7 +18,8 @@ pub(crate) const UNIT_NUMBERS: TableDefinition<'_, &str, u32> = TableDefinition:
 pub(crate) const SETS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("sets");
 pub(crate) const SET_NUMBERS: TableDefinition<'_, &[u8], u32> = TableDefinition::new("set-numbers");
 /// Entities by the digest of their key.
-pub(crate) const ENTITIES: TableDefinition<'_, u128, [u8; EntityRecord::LEN]> = TableDefinition::new("entities");
+pub(crate) const ENTITIES: TableDefinition<'_, u128, [u8; EntityRecord::LEN]> =
+    TableDefinition::new("entities");
 /// The number of consecutive complete resyncs in which each scope was missing.
 pub(crate) const MISSING: TableDefinition<'_, &str, u32> = TableDefinition::new("missing-scopes");
 

@@ -7,7 +7,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use crate::{
     Result,
     producers::UNKNOWN,
-    record::{ENTITIES, RUNS, EntityRecord},
+    record::{ENTITIES, EntityRecord, RUNS},
 };
 
 /// The resyncs that a session relies on.

@@ -17,7 +17,9 @@ use crate::{
     Result,
     identity::Held,
     producers::{Interner, NumberCache, SOMEBODY_ELSE, UNKNOWN},
-    record::{CATALOG_KEY, ENTITIES, META, MISSING, RUNS, EntityRecord, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS},
+    record::{
+        CATALOG_KEY, ENTITIES, EntityRecord, META, MISSING, RUNS, SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS,
+    },
     runs,
     store::{Store, StoreError, Use, lock},
     view::View,

@@ -12,7 +12,7 @@ use crate::{
     Result, file,
     identity::Held,
     producers::ProducerReader,
-    record::{CATALOG_KEY, ENTITIES, META, MISSING, EntityRecord},
+    record::{CATALOG_KEY, ENTITIES, EntityRecord, META, MISSING},
     runs::Runs,
 };
 

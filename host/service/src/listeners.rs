@@ -353,7 +353,8 @@ mod tests {
     #[tokio::test]
     async fn requests_that_wait_are_served_by_one_resync() {
         let (resyncs, requests) = channel();
-        let pacing = ResyncPacing { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
+        let pacing =
+            ResyncPacing { minimum: Duration::from_millis(200), patience: Duration::from_millis(200) };
         let begun = Arc::new(Mutex::new(0));
         let count = Arc::clone(&begun);
         let resync = move |_, cancel: CancellationToken| {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     http::HttpState,
-    listeners::{ResyncEnd, Reason},
+    listeners::{Reason, ResyncEnd},
     report::kept,
     state::ServiceState,
 };

@@ -24,7 +24,8 @@ mod second_look;
 
 pub use attribution::AttributionRules;
 pub use facts::{
-    AccountScope, Basis, Decision, MappingFacts, Facts, Keep, Proof, RemovalAfter, RemovalOptions, Stale, Units,
+    AccountScope, Basis, Decision, Facts, Keep, MappingFacts, Proof, RemovalAfter, RemovalOptions, Stale,
+    Units,
 };
 pub use limits::{
     Counts, Doomed, HeldBack, LimitOptions, Limited, Mistaken, Part, apply_limits, check_total,

@@ -101,7 +101,9 @@ mod tests {
         let arn = |text: &str| json!(text);
         let right = arn("arn:aws:ec2:eu-west-1:111122223333:instance/i-1");
         let reported = |from: Value| correction(Some(&from), &right).is_some();
-        assert!(reported(arn("arn:aws:ec2:::instance/i-1")) && reported(arn("arn:aws-cn:ec2:::instance/i-1")));
+        assert!(
+            reported(arn("arn:aws:ec2:::instance/i-1")) && reported(arn("arn:aws-cn:ec2:::instance/i-1"))
+        );
         for other in [
             arn("arn:aws:ec2:::instance/i-2"),
             arn("arn:aws:ec2:us-east-1:111122223333:instance/i-1"),

@@ -120,7 +120,10 @@ impl LedgerWriter {
     }
 
     /// Records a batch, and returns it empty.
-    async fn record_batch(&self, mut entries: Vec<KeyedLedgerEntry>) -> Result<Vec<KeyedLedgerEntry>, Problem> {
+    async fn record_batch(
+        &self,
+        mut entries: Vec<KeyedLedgerEntry>,
+    ) -> Result<Vec<KeyedLedgerEntry>, Problem> {
         let written = self.call(move |session| {
             session.record(&entries)?;
             entries.clear();

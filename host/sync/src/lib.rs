@@ -42,7 +42,9 @@ mod written;
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
-pub use live::{AccountCache, Backlog, Gate, WriteArbiter, LiveEvents, LiveOptions, LiveParts, Refreshed, Submission};
+pub use live::{
+    AccountCache, Backlog, Gate, LiveEvents, LiveOptions, LiveParts, Refreshed, Submission, WriteArbiter,
+};
 pub use misconfigured::Misconfiguration;
 pub use options::{Mode, SyncOptions};
 pub use outcome::{SyncError, map_problem};

@@ -7,11 +7,11 @@
 mod account_cache;
 mod apply;
 mod backlog;
-mod write_arbiter;
 mod limits;
 mod matching;
 mod queue;
 mod refresh;
+mod write_arbiter;
 mod writer;
 
 use std::{
@@ -34,8 +34,8 @@ use tracing::Instrument;
 
 use self::{
     matching::{Notice, TargetKey, Unusable},
-    queue::{RefreshJob, EventQueue, QueueError},
-    refresh::{RefreshOutcome, Miss, Read, Refresher},
+    queue::{EventQueue, QueueError, RefreshJob},
+    refresh::{Miss, Read, RefreshOutcome, Refresher},
     writer::BatchWriter,
 };
 use crate::{Event, Observer};
@@ -199,7 +199,8 @@ impl fmt::Debug for LiveParts {
 impl LiveParts {
     /// Puts it together. Nothing happens before [`run`](LiveEvents::run).
     pub fn follow(self, options: LiveOptions) -> LiveEvents {
-        let Self { source, mapper, catalog, write_arbiter, ledger, gate, observer, adoption, max_deletions } = self;
+        let Self { source, mapper, catalog, write_arbiter, ledger, gate, observer, adoption, max_deletions } =
+            self;
         LiveEvents {
             refresher: Refresher {
                 source,

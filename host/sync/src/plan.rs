@@ -71,7 +71,8 @@ pub fn resolve(
             if let Some(entry) = entry {
                 for option in &resource.selector.include_actions {
                     if !entry.manifest.options().iter().any(|known| known.name == *option) {
-                        let known: Vec<_> = entry.manifest.options().iter().map(|o| o.name.as_str()).collect();
+                        let known: Vec<_> =
+                            entry.manifest.options().iter().map(|o| o.name.as_str()).collect();
                         notes.push(format!(
                             "resources[{index}] ({}): `includeActions` names `{option}`, which is not an \
                             option of the kind and has no effect (its options: {})",

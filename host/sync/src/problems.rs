@@ -152,7 +152,12 @@ mod tests {
         let kind = Kind::new("A::B::C").unwrap();
         let logged = |n: &u64| {
             let name = n.to_string();
-            problems.should_log(("unread", ProblemLog::ByName), Some(&kind), &format!("{name} is denied"), &[&name])
+            problems.should_log(
+                ("unread", ProblemLog::ByName),
+                Some(&kind),
+                &format!("{name} is denied"),
+                &[&name],
+            )
         };
         assert_eq!((0..250).filter(logged).count(), 200);
         assert_eq!(problems.known().groups.values().map(|repeats| repeats.count).sum::<u64>(), 50);

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use berth_core::{
-    DocumentBatch, Entity, FetchError, FetchRequest, FieldSet, ItemFailure, KindReads, MapContext, MapError, MapReport,
-    MapRequest, MapperSnapshot, Mapping, Problem, ProblemCode, RawPage, ResourceConfig, ResourceReader, Unit,
-    UnitState, UnreadStep,
+    DocumentBatch, Entity, FetchError, FetchRequest, FieldSet, ItemFailure, KindReads, MapContext, MapError,
+    MapReport, MapRequest, MapperSnapshot, Mapping, Problem, ProblemCode, RawPage, ResourceConfig,
+    ResourceReader, Unit, UnitState, UnreadStep,
 };
 use futures::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
@@ -227,9 +227,10 @@ impl UnitTask {
                 since,
                 state: WriteState::default(),
             };
-            self.sender.send(mapped).await.map_err(|_| {
-                Problem::new(ProblemCode::Internal, "the writer of the resync has ended")
-            })?;
+            self.sender
+                .send(mapped)
+                .await
+                .map_err(|_| Problem::new(ProblemCode::Internal, "the writer of the resync has ended"))?;
         }
         Ok(())
     }

@@ -14,16 +14,16 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Approved, Change, ChangeRecord, Event, ForeignIdentifier, WriteArbiter, Observer, Refusal, UnitCounts,
+    Approved, Change, ChangeRecord, Event, ForeignIdentifier, Observer, Refusal, UnitCounts, WriteArbiter,
     catalog_access::CatalogAccess,
     content::{change_digest, is_comparable, key_digest},
     index::{EntryIndex, PerUnit, UnitIndex},
-    ledger_view::{KeyedLedgerEntry, Freshness, LedgerView},
+    ledger_view::{Freshness, KeyedLedgerEntry, LedgerView},
     order::Order,
     pending::{PendingEntity, RetryQueue},
     problems::{ProblemLog, Problems, warn_if},
     progress::ProgressTracker,
-    queue::{EntityBatch, WriteQueue, CatalogRequest},
+    queue::{CatalogRequest, EntityBatch, WriteQueue},
     written::{Owned, WriteSummary},
 };
 
@@ -153,7 +153,13 @@ impl Writer {
     }
 
     /// Takes what a request of the catalog gave.
-    fn finished(&self, step: Step, queue: &mut WriteQueue, waiting: &mut RetryQueue, written: &mut WriteSummary) {
+    fn finished(
+        &self,
+        step: Step,
+        queue: &mut WriteQueue,
+        waiting: &mut RetryQueue,
+        written: &mut WriteSummary,
+    ) {
         match step {
             Step::Compared(blueprint, results) => {
                 queue.done(&blueprint);

@@ -7,7 +7,7 @@ use std::{
     path::Path as FilePath,
 };
 
-use berth_aws_protocol::{Operation, Protocol, AwsService};
+use berth_aws_protocol::{AwsService, Operation, Protocol};
 use berth_core::{KindManifest, KindReads, Manifest, Path, Scope, Step};
 use serde_json::Value;
 

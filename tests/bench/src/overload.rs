@@ -83,7 +83,12 @@ pub(crate) fn run(programs: &Programs, accounts: u32, progress: fn(&str)) -> Res
 }
 
 /// Samples a resync until the time is over; the peak of its memory, too.
-fn watch(resync: &mut Begun, stage: &Stage<'_>, place: &Place, progress: fn(&str)) -> Result<(Vec<Sample>, f64)> {
+fn watch(
+    resync: &mut Begun,
+    stage: &Stage<'_>,
+    place: &Place,
+    progress: fn(&str),
+) -> Result<(Vec<Sample>, f64)> {
     let begun = Instant::now();
     let mut samples = Vec::new();
     let mut port = Port::Slow;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use berth_aws_protocol::{Operation, AwsService};
+use berth_aws_protocol::{AwsService, Operation};
 use serde_json::{Value, json};
 
 /// An answer with a hundred resources.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use berth_aws_protocol::{EndpointError, EndpointOptions, Operation, AwsService};
+use berth_aws_protocol::{AwsService, EndpointError, EndpointOptions, Operation};
 use berth_core::Region;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_xml::{Reader, events::Event};

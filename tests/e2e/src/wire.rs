@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, header},
 };
-use berth_aws_protocol::{DecodeError, Operation, AwsService, WireError};
+use berth_aws_protocol::{AwsService, DecodeError, Operation, WireError};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper_util::{

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use berth_aws_protocol::{EndpointOptions, Operation, Protocol, AwsService};
+use berth_aws_protocol::{AwsService, EndpointOptions, Operation, Protocol};
 use berth_core::Path;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use berth_core::{Adoption, KindEntry, Manifest, Problem, ProblemCode, from_json};
-use berth_sync::{AccountCache, Backlog, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Submission};
+use berth_sync::{
+    AccountCache, Backlog, LiveEvents, LiveOptions, LiveParts, NullObserver, Submission, WriteArbiter,
+};
 use berth_test_support::{FakeCatalog, FakeMapper, FakeSource};
 use serde_json::Value;
 

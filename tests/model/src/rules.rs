@@ -11,8 +11,9 @@ use berth_core::{
     Scope, UnitId,
 };
 use berth_sync::deletion::{
-    AccountScope, AttributionRules, Basis, Counts, Decision, Doomed, MappingFacts as RealEntry, Facts, Keep,
-    LimitOptions, Mistaken, DeletionPolicy, Proof, RemovalAfter, RemovalOptions, Stale, apply_limits, check_total,
+    AccountScope, AttributionRules, Basis, Counts, Decision, DeletionPolicy, Doomed, Facts, Keep,
+    LimitOptions, MappingFacts as RealEntry, Mistaken, Proof, RemovalAfter, RemovalOptions, Stale,
+    apply_limits, check_total,
 };
 
 use crate::{
@@ -497,7 +498,12 @@ impl Rules {
         (units, refs)
     }
 
-    fn policy<'a>(&self, resync: &Resync, facts: &'a Facts, units: &'a Vec<(UnitId, Proof)>) -> DeletionPolicy<'a> {
+    fn policy<'a>(
+        &self,
+        resync: &Resync,
+        facts: &'a Facts,
+        units: &'a Vec<(UnitId, Proof)>,
+    ) -> DeletionPolicy<'a> {
         let mut policy = DeletionPolicy::new(facts, units);
         for account in (0..2u8).filter(|account| resync.departed >> account & 1 == 1) {
             policy.note_account(&self.names.accounts[usize::from(account)]);

@@ -15,7 +15,8 @@ use berth_http::HttpClient;
 use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use berth_sync::{
-    AccountCache, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
+    AccountCache, LiveEvents, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
+    WriteArbiter,
 };
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};

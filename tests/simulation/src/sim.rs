@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::body::{Body, to_bytes};
-use berth_http::{ResponseFuture, Carrier, TransportCause, TransportError};
+use berth_http::{Carrier, ResponseFuture, TransportCause, TransportError};
 use bytes::Bytes;
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};

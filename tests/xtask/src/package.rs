@@ -12,8 +12,12 @@ use crate::repo::{Repo, output, run};
 /// compiled by the tests, and the SDK also as the copy that `berth plugin new` writes.
 pub(crate) fn check(repo: &Repo) -> Result<()> {
     for workspace in [repo.path("."), repo.path("plugins")] {
-        let metadata =
-            output(repo.guest_cargo(&workspace).args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
+        let metadata = output(repo.guest_cargo(&workspace).args([
+            "metadata",
+            "--format-version=1",
+            "--no-deps",
+            "--offline",
+        ]))?;
         let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata")?;
         let published = published(&metadata);
         ensure!(!published.is_empty(), "{} publishes nothing", workspace.display());
@@ -23,13 +27,27 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
         for (name, manifest) in &published {
             let folder = Path::new(manifest).parent().context("a manifest is in a folder")?;
             let mut list = repo.guest_cargo(&workspace);
-            list.args(["package", "--quiet", "--list", "--locked", "--offline", "--allow-dirty", "--package", name]);
+            list.args([
+                "package",
+                "--quiet",
+                "--list",
+                "--locked",
+                "--offline",
+                "--allow-dirty",
+                "--package",
+                name,
+            ]);
             let mut escaping = Vec::new();
             for file in output(&mut list)?.lines().filter(|file| is_compiled_by_others(file)) {
-                let text = std::fs::read_to_string(folder.join(file)).with_context(|| format!("{name}: {file}"))?;
+                let text =
+                    std::fs::read_to_string(folder.join(file)).with_context(|| format!("{name}: {file}"))?;
                 escaping.extend(escaping_paths(file, &text).map(|line| format!("{name}: {file}:{line}")));
             }
-            ensure!(escaping.is_empty(), "a package has no files outside its folder:\n{}", escaping.join("\n"));
+            ensure!(
+                escaping.is_empty(),
+                "a package has no files outside its folder:\n{}",
+                escaping.join("\n")
+            );
         }
     }
     Ok(())
@@ -40,7 +58,9 @@ fn published(metadata: &Value) -> Vec<(String, String)> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let published = packages.filter(|package| package["publish"].is_null());
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    published.filter_map(|package| Some((text(&package["name"])?, text(&package["manifest_path"])?))).collect()
+    published
+        .filter_map(|package| Some((text(&package["name"])?, text(&package["manifest_path"])?)))
+        .collect()
 }
 
 /// Whether a file is compiled where the crate is a dependency.
@@ -75,7 +95,10 @@ mod tests {
         assert_eq!(found("src/lib.rs", "path: \"wit\",\npath: \"../../wit\",\n"), [2]);
         assert_eq!(found("build.rs", "(\"plugin\", \"../wit/plugin.wit\")\n"), [1]);
         assert_eq!(found("src/service.rs", "include_bytes!(\"../models/models.bin\")\n"), [0_usize; 0]);
-        assert_eq!(found("src/a/b.rs", "// \"../../../x\"\n#[cfg(test)]\ninclude_str!(\"../../../x\")\n"), [0_usize; 0]);
+        assert_eq!(
+            found("src/a/b.rs", "// \"../../../x\"\n#[cfg(test)]\ninclude_str!(\"../../../x\")\n"),
+            [0_usize; 0]
+        );
     }
 
     #[test]

@@ -22,8 +22,11 @@ pub(crate) enum Dialect {
 pub(crate) fn encode(operation: &Operation, input: &Input<'_>, dialect: Dialect, request: &mut WireRequest) {
     request.set_content_type("application/x-www-form-urlencoded; charset=utf-8");
     let model = operation.service().model();
-    let mut form =
-        FormWriter { ec2: dialect == Dialect::Ec2, model, pairs: form_urlencoded::Serializer::new(String::new()) };
+    let mut form = FormWriter {
+        ec2: dialect == Dialect::Ec2,
+        model,
+        pairs: form_urlencoded::Serializer::new(String::new()),
+    };
     form.pairs.append_pair("Action", operation.name());
     form.pairs.append_pair("Version", &form.model.api_version);
     if let Input::Structure(members) = input {

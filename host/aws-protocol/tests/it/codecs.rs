@@ -2,7 +2,7 @@
 //! them. `tests/differential` compares every operation with botocore; this file has cases for readers, and
 //! cases where botocore cannot serve as a reference.
 
-use berth_aws_protocol::{DecodeError, Operation, AwsService, WireRequest};
+use berth_aws_protocol::{AwsService, DecodeError, Operation, WireRequest};
 use berth_core::Path;
 use http::HeaderMap;
 use proptest::prelude::*;

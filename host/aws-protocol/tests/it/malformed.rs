@@ -1,6 +1,6 @@
 //! A malformed text, or a member that does not match the model, does not affect the rest.
 
-use berth_aws_protocol::{DecodeError, Operation, Repairs, AwsService};
+use berth_aws_protocol::{AwsService, DecodeError, Operation, Repairs};
 use berth_core::Path;
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;

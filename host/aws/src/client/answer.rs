@@ -59,7 +59,11 @@ pub(crate) fn decode_list(
 ///
 /// # Errors
 /// The same as [`decode`].
-pub(crate) fn decode_page(operation: &Operation, answer: &AwsResponse, items: &Path) -> Result<Page, CallError> {
+pub(crate) fn decode_page(
+    operation: &Operation,
+    answer: &AwsResponse,
+    items: &Path,
+) -> Result<Page, CallError> {
     accept(operation, answer)?;
     let page = operation.decode_page(answer.status, &answer.headers, &answer.body, items)?;
     repair_log::write(operation, page.repairs);

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use berth_aws_protocol::{Operation, AwsService, WireError, WireRequest};
+use berth_aws_protocol::{AwsService, Operation, WireError, WireRequest};
 use berth_core::Region;
 use berth_http::TransportError;
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use super::{
     RegionalSession,
     answer::AwsResponse,
-    endpoint::{RequestEndpoint, Endpoints},
+    endpoint::{Endpoints, RequestEndpoint},
     permits::Permits,
     rate_limit::{AwsRateLimiter, RateLimits, SentAt},
-    retry::{self, History, RetryRules, ErrorAnswer, SignAgain, RetryStep},
+    retry::{self, ErrorAnswer, History, RetryRules, RetryStep, SignAgain},
     s3_redirect::{self, BucketRegions},
     transport::{AttemptReply, AwsRequest, Sender, Signature, Transport},
 };
@@ -301,7 +301,9 @@ impl<'c, S: Sender> Call<'c, S> {
             wrong_time: skew.is_some(),
         };
         let step = policy.after_refusal(&self.history, &refusal);
-        if let RetryStep::GiveUp { throttled: true } | RetryStep::Retry(retry::Backoff { throttled: true, .. }) = step {
+        if let RetryStep::GiveUp { throttled: true }
+        | RetryStep::Retry(retry::Backoff { throttled: true, .. }) = step
+        {
             self.attempts.count(self.operation, |calls| calls.throttled += 1);
             self.rate_limiter.throttled(sent_at, pause);
         }

@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn each_reason_to_sign_again_is_counted_separately() {
         let mut history = attempt(1);
-        let refusal = ErrorAnswer { status: 403, code: "RequestExpired", wrong_time: true, ..ErrorAnswer::default() };
+        let refusal =
+            ErrorAnswer { status: 403, code: "RequestExpired", wrong_time: true, ..ErrorAnswer::default() };
         let mut reasons = Vec::new();
         while let RetryStep::SignAgain { because, .. } = policy().after_refusal(&history, &refusal) {
             history.signed_again(because);
@@ -308,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_random_and_at_least_the_pause() {
-        let refusal = ErrorAnswer { status: 503, code: "503", pause: Some(150 * MS), ..ErrorAnswer::default() };
+        let refusal =
+            ErrorAnswer { status: 503, code: "503", pause: Some(150 * MS), ..ErrorAnswer::default() };
         let RetryStep::Retry(backoff) = policy().after_refusal(&attempt(2), &refusal) else {
             panic!("an error of the service is tried again");
         };

@@ -11,7 +11,7 @@ use super::{answer::AwsResponse, endpoint::RequestEndpoint, sign::sign_request};
 use crate::{
     AwsConfig,
     clock::{AwsClock, SigningTime},
-    credentials::{Issued, AccountSession},
+    credentials::{AccountSession, Issued},
     errors::CallError,
 };
 

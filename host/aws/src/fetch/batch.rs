@@ -13,7 +13,7 @@ use super::{
     item::Item,
     plan::{ErrorAction, ReadyStep},
     reader::{Bindings, UnitReader, render},
-    resource::{Resource, RegionStop},
+    resource::{RegionStop, Resource},
     step_result::{FullAnswer, StepResult, listed},
 };
 use crate::errors::CallError;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     plan::{List, ReadyStep},
     reader::UnitReader,
-    resource::{Chunk, Resource, RegionStop},
+    resource::{Chunk, RegionStop, Resource},
     step_result::{StepResult, kept},
 };
 

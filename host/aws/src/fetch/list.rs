@@ -15,7 +15,7 @@ use super::{
     item::Item,
     plan::{ErrorAction, Plan, ReadyStep, is_refusal},
     reader::UnitReader,
-    resource::{Chunk, Listed, Resource, RegionStop},
+    resource::{Chunk, Listed, RegionStop, Resource},
 };
 use crate::{
     client::{RegionalSession, decode, decode_page},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_aws_protocol::{Operation, AwsService};
+use berth_aws_protocol::{AwsService, Operation};
 use berth_core::{
     BatchFailures, ErrorClass, ErrorPolicy, ErrorRule, FetchError, KindManifest, KindReads, Path, Problem,
     ProblemCode, Step, Template, Unmatched,

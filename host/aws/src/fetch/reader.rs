@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Concurrency,
-    client::{AwsClient, SharedAnswer, RegionalSession, UnitCache},
+    client::{AwsClient, RegionalSession, SharedAnswer, UnitCache},
     credentials::AccountSession,
     errors::{CallError, PLAN_AT_FAULT},
 };
@@ -113,7 +113,12 @@ impl UnitReader {
 
     /// Returns the response to a call. It may come from the cache, unless the request wants fresh
     /// responses.
-    pub(super) async fn answer(&self, target: &RegionalSession, ready: &ReadyStep, input: &Value) -> SharedAnswer {
+    pub(super) async fn answer(
+        &self,
+        target: &RegionalSession,
+        ready: &ReadyStep,
+        input: &Value,
+    ) -> SharedAnswer {
         if self.fresh {
             return self.client.fresh_answer(target, &ready.operation, input).await;
         }
@@ -140,7 +145,11 @@ impl UnitReader {
         Ok((self.target_of(ready, &bindings)?, render(ready, &bindings)))
     }
 
-    pub(super) fn target_of(&self, ready: &ReadyStep, bindings: &Bindings<'_>) -> Result<RegionalSession, Problem> {
+    pub(super) fn target_of(
+        &self,
+        ready: &ReadyStep,
+        bindings: &Bindings<'_>,
+    ) -> Result<RegionalSession, Problem> {
         let region = match ready.region.as_ref().and_then(|region| region.render(bindings)) {
             Some(Value::String(text)) if !text.is_empty() => Region::new(&text).map_err(|error| {
                 Problem::new(ProblemCode::PluginPlan, format!("step `{}`, `region`: {error}", ready.step.id))

@@ -18,7 +18,7 @@ use aws_sdk_ec2::{
     types::Filter,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use berth_aws_protocol::{DecodeError, Operation, AwsService};
+use berth_aws_protocol::{AwsService, DecodeError, Operation};
 use berth_core::{Path, Region, error_chain};
 use berth_http::TransportError;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use serde_json::json;
 
 use super::{ENABLED, named};
 use crate::{
-    client::{AwsResponse, AwsClient, AttemptReply, AwsRequest, Sender, Signature, RegionalSession, decode},
+    client::{AttemptReply, AwsClient, AwsRequest, AwsResponse, RegionalSession, Sender, Signature, decode},
     clock::AwsClock,
     errors::CallError,
     sdk_transport::SdkTransport,
@@ -35,7 +35,10 @@ use crate::{
 /// Without `AllRegions`, EC2 omits regions that are not opted in.
 ///
 /// The SDK accepts a truncated response, so the models check first whether it is complete.
-pub(super) async fn by_ec2(client: &Arc<AwsClient>, target: &RegionalSession) -> Result<BTreeSet<Region>, CallError> {
+pub(super) async fn by_ec2(
+    client: &Arc<AwsClient>,
+    target: &RegionalSession,
+) -> Result<BTreeSet<Region>, CallError> {
     let operation = AwsService::load("ec2")?.operation("DescribeRegions")?;
     let (transport, clock, timeout) = client.sdk_parts();
     let sdk = Sdk { transport, clock, timeout, output: Mutex::default() };

@@ -27,7 +27,11 @@ pub(crate) fn run(global: &Global, all_kinds: bool, as_json: bool, environment: 
         Ok((checks, _)) => checks,
         Err(exit) => return exit,
     };
-    let said = if as_json { CommandOutput::from(json!({ "checks": checks })) } else { safe(&render(&checks)).into() };
+    let said = if as_json {
+        CommandOutput::from(json!({ "checks": checks }))
+    } else {
+        safe(&render(&checks)).into()
+    };
     said.print();
     match checks.iter().filter(|check| check.is_good()).count() {
         good if good == checks.len() => Exit::Done,

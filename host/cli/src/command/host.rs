@@ -4,8 +4,8 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use berth_aws::policy;
 use berth_embed::{
-    Access, Approved, AwsConfig, BuildError, WriteArbiter, Ledger, Mapper, NullObserver, Observer, Problem,
-    ProblemCode, ReplaySource, SyncHost, SyncHostBuilder, SyncOptions,
+    Access, Approved, AwsConfig, BuildError, Ledger, Mapper, NullObserver, Observer, Problem, ProblemCode,
+    ReplaySource, SyncHost, SyncHostBuilder, SyncOptions, WriteArbiter,
     core::{Adoption, RemovedScope},
 };
 use berth_engine::{Engine, EngineConfig};
@@ -18,7 +18,7 @@ use crate::{
     args::Global,
     exit::Exit,
     output::err,
-    settings::{DeletionSettings, Environment, Settings, StateSettings, StateDir},
+    settings::{DeletionSettings, Environment, Settings, StateDir, StateSettings},
     summary, telemetry,
     trust::PluginTrust,
 };

@@ -37,16 +37,17 @@ use crate::{
     output::{CommandOutput, err, hang, safe},
     settings::{Environment, FoundPlugins, GrantedReads, Issue, PluginSettings, SettingsInputs},
     summary,
-    trust::{TrustLevel, PluginTrust},
+    trust::{PluginTrust, TrustLevel},
 };
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Environment) -> Exit {
     match command {
         PluginCommand::New(args) => finish("cannot create the plugin", begin(args)),
-        PluginCommand::Build { dir, json } => {
-            finish("cannot build the plugin", build::build(dir).map(|built| (built.output(*json), Exit::Done)))
-        }
+        PluginCommand::Build { dir, json } => finish(
+            "cannot build the plugin",
+            build::build(dir).map(|built| (built.output(*json), Exit::Done)),
+        ),
         PluginCommand::Check { plugin, json } => {
             let settings = SettingsInputs::read(global, environment).section();
             with(settings, |(PluginSettings { engine: config, trust }, GrantedReads(granted))| {

@@ -11,7 +11,7 @@ use super::{
     port,
     schema::Setting,
     tree::Origin,
-    values::{ValueProblem, FromValue},
+    values::{FromValue, ValueProblem},
 };
 
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";

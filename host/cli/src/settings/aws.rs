@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 
 use super::{
     addresses,
-    check::{SettingsCheck, Section, variable},
+    check::{Section, SettingsCheck, variable},
     environment::Environment,
     network,
     schema::Setting,
-    values::{Count, ValueProblem, FromValue, UnparsedValue, Seconds, split},
+    values::{Count, FromValue, Seconds, UnparsedValue, ValueProblem, split},
 };
 
 #[derive(Debug, Deserialize)]
@@ -318,7 +318,10 @@ impl FromValue for ExternalIds {
     }
 }
 
-fn external_ids(check: &mut SettingsCheck<'_>, setting: &Setting<ExternalIds>) -> BTreeMap<AccountId, SecretString> {
+fn external_ids(
+    check: &mut SettingsCheck<'_>,
+    setting: &Setting<ExternalIds>,
+) -> BTreeMap<AccountId, SecretString> {
     let Some(ExternalIds(map)) = check.value(setting) else { return BTreeMap::new() };
     let remedy = format!("use an object such as `{}`", setting.example());
     map.into_iter()

@@ -10,7 +10,7 @@ use super::{
     schema::{self, Setting},
     tree::{Given, OCEAN, Origin, Tree},
     unknown,
-    values::{ValueProblem, FromValue, is_empty},
+    values::{FromValue, ValueProblem, is_empty},
 };
 use crate::args::Global;
 

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    check::{SettingsCheck, Section},
+    check::{Section, SettingsCheck},
     schema::Setting,
-    values::{ValueProblem, FromValue},
+    values::{FromValue, ValueProblem},
 };
 
 /// The limits on a resync's changes.
@@ -42,7 +42,9 @@ impl FromValue for RemovalAfter {
         let remedy = || {
             format!("use a number of complete resyncs, as in `{example}`, or `never`; `0` deletes at once")
         };
-        String::from_value(value, example)?.parse().map_err(|problem: String| ValueProblem::new(problem, remedy()))
+        String::from_value(value, example)?
+            .parse()
+            .map_err(|problem: String| ValueProblem::new(problem, remedy()))
     }
 }
 

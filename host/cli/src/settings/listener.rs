@@ -9,7 +9,7 @@ use super::kafka;
 use super::{
     check::SettingsCheck,
     schema::Setting,
-    values::{Count, OneOf, UnparsedValue, Seconds, Words},
+    values::{Count, OneOf, Seconds, UnparsedValue, Words},
 };
 use secrecy::SecretString;
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    check::{SettingsCheck, Section},
+    check::{Section, SettingsCheck},
     schema::Setting,
-    values::{Count, UnparsedValue, Time, is_empty},
+    values::{Count, Time, UnparsedValue, is_empty},
 };
 
 #[derive(Debug, Deserialize)]

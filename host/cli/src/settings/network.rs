@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Issue,
-    check::{SettingsCheck, Section, variable},
+    check::{Section, SettingsCheck, variable},
     schema::Setting,
 };
 

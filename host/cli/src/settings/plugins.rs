@@ -11,13 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Issue,
-    check::{SettingsCheck, Section},
+    check::{Section, SettingsCheck},
     schema::Setting,
     values::{Count, OneOf, Paths, Seconds, Words},
 };
 use crate::{
     files,
-    trust::{TrustLevel, Key, SIGNATURE_BYTES, PluginTrust},
+    trust::{Key, PluginTrust, SIGNATURE_BYTES, TrustLevel},
 };
 
 /// The variable that an image with plugins sets. Berth trusts these plugins and runs their compiled code, so
@@ -112,7 +112,11 @@ impl Section for FoundPlugins {
 }
 
 /// Returns the plugin directories, bundled ones first, and the rules for third-party plugins.
-fn directories(check: &mut SettingsCheck<'_>, table: &PluginsTable, config: &mut EngineConfig) -> Option<PluginTrust> {
+fn directories(
+    check: &mut SettingsCheck<'_>,
+    table: &PluginsTable,
+    config: &mut EngineConfig,
+) -> Option<PluginTrust> {
     let given = if check.args().plugins.is_empty() {
         list_of_paths(check, &table.plugins, "BERTH_PLUGINS")
     } else {
@@ -158,7 +162,11 @@ fn directories(check: &mut SettingsCheck<'_>, table: &PluginsTable, config: &mut
     trust(check, table, bundled)
 }
 
-fn trust(check: &mut SettingsCheck<'_>, table: &PluginsTable, bundled: Option<PathBuf>) -> Option<PluginTrust> {
+fn trust(
+    check: &mut SettingsCheck<'_>,
+    table: &PluginsTable,
+    bundled: Option<PathBuf>,
+) -> Option<PluginTrust> {
     let level = check.value(&table.plugin_trust).map(|OneOf(level)| level);
     let lock = check.args().plugins_lock.clone().or_else(|| check.value(&table.plugins_lock));
     let keys: Vec<Key> = list_of_paths(check, &table.plugin_keys, "BERTH_PLUGIN_KEYS")
@@ -368,7 +376,8 @@ mod tests {
         assert!(trust.is_bundled(&others.join("x.wasm")) && !trust.is_bundled(&components.join("x.wasm")));
         let args = Args::parse_from(["berth", "sync"]);
         let environment = with("nowhere");
-        let issues = SettingsInputs::read(&args.global, &environment).section::<PluginSettings>().unwrap_err();
+        let issues =
+            SettingsInputs::read(&args.global, &environment).section::<PluginSettings>().unwrap_err();
         assert_eq!(issues[0].setting, "BERTH_BUNDLED_PLUGINS");
     }
 }

@@ -11,7 +11,7 @@ use super::{
     check::SettingsCheck,
     environment::Environment,
     schema::Setting,
-    values::{ValueProblem, FromValue, Seconds},
+    values::{FromValue, Seconds, ValueProblem},
 };
 use crate::telemetry;
 

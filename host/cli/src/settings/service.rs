@@ -13,7 +13,7 @@ use url::Url;
 use super::kafka;
 use super::{
     Issue,
-    check::{SettingsCheck, Section},
+    check::{Section, SettingsCheck},
     listener::{self, Kind},
     live,
     schema::Setting,
@@ -169,7 +169,11 @@ impl Section for ServiceSettings {
     }
 }
 
-fn trigger(check: &mut SettingsCheck<'_>, kind: Kind, settings: &listener::ListenerSettings) -> Option<Listener> {
+fn trigger(
+    check: &mut SettingsCheck<'_>,
+    kind: Kind,
+    settings: &listener::ListenerSettings,
+) -> Option<Listener> {
     let resync_on_start = check.value(&settings.resync_on_start);
     Some(match kind {
         Kind::Polling => {

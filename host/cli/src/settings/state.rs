@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{
     check::SettingsCheck,
     schema::Setting,
-    values::{ValueProblem, FromValue},
+    values::{FromValue, ValueProblem},
 };
 
 /// The value that turns the ledger off.

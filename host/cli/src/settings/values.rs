@@ -38,7 +38,10 @@ impl FromValue for String {
             Value::String(text) => Ok(text.trim().to_owned()),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(flag) => Ok(flag.to_string()),
-            _ => Err(ValueProblem::new("found a list or a table where a text is expected", "give a plain text")),
+            _ => Err(ValueProblem::new(
+                "found a list or a table where a text is expected",
+                "give a plain text",
+            )),
         }
     }
 }
@@ -83,8 +86,9 @@ impl FromValue for Count {
     fn from_value(value: &Value, example: &str) -> Result<Self, ValueProblem> {
         let text = String::from_value(value, example)?;
         let number = text.parse().ok().filter(|number| *number > 0).map(Self);
-        number
-            .ok_or_else(|| ValueProblem::found(&text, format!("use a whole number above zero, as in `{example}`")))
+        number.ok_or_else(|| {
+            ValueProblem::found(&text, format!("use a whole number above zero, as in `{example}`"))
+        })
     }
 }
 
@@ -154,7 +158,9 @@ impl FromValue for Vec<String> {
             },
             _ => None,
         };
-        texts.ok_or_else(|| ValueProblem::new("not a list of texts", format!("use a list such as `{example}`")))
+        texts.ok_or_else(|| {
+            ValueProblem::new("not a list of texts", format!("use a list such as `{example}`"))
+        })
     }
 }
 

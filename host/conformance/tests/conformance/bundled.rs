@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, fs, sync::Arc};
 
-use berth_conformance::{Violation, Conformance};
+use berth_conformance::{Conformance, Violation};
 use berth_core::{Kind, MapContext, Partition};
 use berth_engine::Engine;
 use futures::{StreamExt as _, stream};

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use berth_conformance::{Violation, Conformance};
+use berth_conformance::{Conformance, Violation};
 use berth_core::{
     BlueprintId, Document, Entity, ItemError, Kind, MapError, MapReport, MapRequest, Mapping, Problem,
     ProblemCode,
@@ -149,13 +149,19 @@ async fn a_promise_that_is_not_kept_is_reported_with_its_place() {
             |index| format!("resource {index}, `item.Name` with a number: plugin `things` failed on ");
         let reported = violations(fault).await;
         assert_eq!(reported.len(), 2, "{fault:?}: {reported:?}");
-        assert!(reported[0].starts_with(&crash(0)) && reported[1].starts_with(&crash(1)), "{fault:?}: {reported:?}");
+        assert!(
+            reported[0].starts_with(&crash(0)) && reported[1].starts_with(&crash(1)),
+            "{fault:?}: {reported:?}"
+        );
     }
     let reported = violations(FaultMode::NeedsNames).await;
     let null = "resource 1, `item.Name` null: the default mapping in JQ (left) and the plugin's code (right) \
                 differ: title: null → \"nameless\"";
     assert!(reported.iter().any(|line| line == null), "{reported:?}");
-    assert!(reported.iter().any(|line| line.starts_with("resource 0, `item.Name` missing: ")), "{reported:?}");
+    assert!(
+        reported.iter().any(|line| line.starts_with("resource 0, `item.Name` missing: ")),
+        "{reported:?}"
+    );
     let reported = violations(FaultMode::Rolls).await;
     assert!(reported[0].starts_with("all resources: two runs give different entities"), "{reported:?}");
     let reported = violations(FaultMode::Doubles).await;

@@ -13,9 +13,8 @@ use berth_core::MapContext;
 use wasmtime::{Store, component::Component};
 
 use super::{
-    ProcessLockdown, Role,
+    ProcessLockdown, Role, lockdown,
     protocol::{self, CallEnd, CallFailure, CallOutcome, ProcessReply, ProcessRequest, Start, Started},
-    lockdown,
 };
 use crate::{
     Limits,
@@ -24,7 +23,7 @@ use crate::{
     interfaces::Interfaces,
     loader::{Code, bind},
     runtime::{Runtime, Setup, THREAD_STACK},
-    sandbox::{Bounds, PluginFailure, Guest, LOG_LINE_BYTES, Lines, LoggedLine, LogContext},
+    sandbox::{Bounds, Guest, LOG_LINE_BYTES, Lines, LogContext, LoggedLine, PluginFailure},
     wasi::{Inputs, Seed},
 };
 
@@ -176,7 +175,8 @@ impl Server {
 
 /// Returns the response to a request that does not fit the code.
 fn nothing() -> (CallEnd, Vec<u8>) {
-    let outcome = CallOutcome::Failed(CallFailure::Trapped("it got a request that does not fit its code".into()));
+    let outcome =
+        CallOutcome::Failed(CallFailure::Trapped("it got a request that does not fit its code".into()));
     (CallEnd { outcome, peak_memory: 0, memory: 0, dropped: 0 }, Vec::new())
 }
 

@@ -9,7 +9,7 @@ use crate::{
     Limits, Wasi,
     contract::MapBatch,
     runtime::Setup,
-    sandbox::{Bounds, Called, PluginFailure, LogContext},
+    sandbox::{Bounds, Called, LogContext, PluginFailure},
     wasi::Inputs,
 };
 

@@ -17,7 +17,7 @@ use berth_core::{Account, Problem, ProblemCode};
 
 use super::{
     ARGUMENT, IsolationProcess, ProcessLockdown, Role,
-    process::{ProcessLost, Process},
+    process::{Process, ProcessLost},
     protocol::{BatchOf, CallEnd, CallFailure, CallOutcome, ProcessReply, ProcessRequest, Start, Started},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     contract::{MapBatch, OutputForm},
     loader::{compiled_for_another_engine, misfits_the_contract},
     runtime::Setup,
-    sandbox::{Bounds, Called, PluginFailure, LOG_LINE_BYTES, Lines, PluginLog, LogContext, printable},
+    sandbox::{Bounds, Called, LOG_LINE_BYTES, Lines, LogContext, PluginFailure, PluginLog, printable},
     subprocess,
     wasi::Inputs,
 };
@@ -203,7 +203,8 @@ impl IsolatedComponent {
 
     /// Requests the manifest.
     pub(crate) fn manifest(&self, log_context: &LogContext, bounds: Bounds) -> Called<Vec<u8>> {
-        let Called { result, peak_memory } = self.call(log_context, bounds, &ProcessRequest::Manifest { bounds }, &[]);
+        let Called { result, peak_memory } =
+            self.call(log_context, bounds, &ProcessRequest::Manifest { bounds }, &[]);
         let result = result.and_then(|returned| returned.map_err(|reason| PluginFailure::refused(&reason)));
         Called { result, peak_memory }
     }

@@ -55,7 +55,12 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    pub(super) fn send(&mut self, header: &impl Serialize, body: &[u8], until: Instant) -> Result<(), ProcessLost> {
+    pub(super) fn send(
+        &mut self,
+        header: &impl Serialize,
+        body: &[u8],
+        until: Instant,
+    ) -> Result<(), ProcessLost> {
         let sent = protocol::write(&mut Timed { pipe: &mut self.input, until }, header, body);
         sent.map_err(|error| self.lost(&error))
     }

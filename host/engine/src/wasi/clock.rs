@@ -6,7 +6,7 @@ use wasmtime_wasi::p2::{
     bindings::{clocks::monotonic_clock, sync::io::poll},
 };
 
-use super::{WasiState, TICK};
+use super::{TICK, WasiState};
 use crate::sandbox::Guest;
 
 /// All pollables are equal.

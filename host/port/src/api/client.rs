@@ -42,7 +42,7 @@ use super::{
 use crate::{PortConfig, RetryPolicy};
 
 pub(crate) use auth::TokenReply;
-pub(crate) use call::{Agent, Call, Repeat, PortResponse, from_body};
+pub(crate) use call::{Agent, Call, PortResponse, Repeat, from_body};
 
 /// How often an optional call is tried.
 const OPTIONAL_ATTEMPTS: u32 = 3;
@@ -298,7 +298,11 @@ impl PortClient {
     }
 
     /// Sends a call until it succeeds, fails permanently, or no retries are left.
-    pub(crate) async fn exchange(&self, call: &Call, token: Option<&Arc<Token>>) -> Result<PortResponse, PortError> {
+    pub(crate) async fn exchange(
+        &self,
+        call: &Call,
+        token: Option<&Arc<Token>>,
+    ) -> Result<PortResponse, PortError> {
         let policy = call.retry.unwrap_or(self.retry);
         // A pause applies to Port's API, and to all of it.
         let is_api = call.url.origin() == self.api.origin();
@@ -325,8 +329,12 @@ impl PortClient {
                 {
                     policy.retries.min(RETRIES_OF_A_PART)
                 }
-                AttemptFailure::Status(PortErrorResponse { status: 408 | 502..=504, .. }, _) => policy.retries,
-                AttemptFailure::Status(PortErrorResponse { status: 500.., .. }, _) => policy.retries.min(RETRIES_OF_A_FAILURE),
+                AttemptFailure::Status(PortErrorResponse { status: 408 | 502..=504, .. }, _) => {
+                    policy.retries
+                }
+                AttemptFailure::Status(PortErrorResponse { status: 500.., .. }, _) => {
+                    policy.retries.min(RETRIES_OF_A_FAILURE)
+                }
                 AttemptFailure::Transport(_) | AttemptFailure::Status(..) => 0,
             };
             let patience = self.failed(name, is_api, &failure);
@@ -392,7 +400,8 @@ impl PortClient {
         let mut health = self.health();
         let answered = !matches!(
             failure,
-            AttemptFailure::Status(PortErrorResponse { status: 408 | 429 | 500.., .. }, _) | AttemptFailure::Transport(_)
+            AttemptFailure::Status(PortErrorResponse { status: 408 | 429 | 500.., .. }, _)
+                | AttemptFailure::Transport(_)
         );
         // A refusal is a response.
         if answered {

@@ -46,7 +46,10 @@ impl Survey<'_> {
 }
 
 /// Looks up the blueprints of all kinds, each once.
-pub(crate) async fn survey<'a>(client: &PortClient, defaults: &'a [KindEntry]) -> Result<Survey<'a>, PortError> {
+pub(crate) async fn survey<'a>(
+    client: &PortClient,
+    defaults: &'a [KindEntry],
+) -> Result<Survey<'a>, PortError> {
     let mut seen = BTreeSet::new();
     let blueprints: Vec<&Blueprint> = defaults
         .iter()

@@ -11,7 +11,9 @@ use super::{
     ownership::Ownership,
     search::{EntitySearch, include},
 };
-use crate::api::{blueprints::BlueprintRelations, client::PortClient, error::PortError, search::RelatedEntity};
+use crate::api::{
+    blueprints::BlueprintRelations, client::PortClient, error::PortError, search::RelatedEntity,
+};
 
 /// The longest chain of dependents.
 const ROUNDS: usize = 100;

@@ -33,7 +33,11 @@ pub(crate) async fn beat(
     }
 }
 
-async fn once(client: &PortClient, addresses: &IngestAddresses, resync: Option<Uuid>) -> Result<(), PortError> {
+async fn once(
+    client: &PortClient,
+    addresses: &IngestAddresses,
+    resync: Option<Uuid>,
+) -> Result<(), PortError> {
     let (Some(base), Some(resync)) = (addresses.metrics(), resync) else { return Ok(()) };
     client.send_heartbeat(&base, resync, PATIENCE).await
 }

@@ -16,7 +16,7 @@ use super::{
     examples::ExampleCollector,
     heartbeat, ingest,
     lifecycle::Lifecycle,
-    metrics::{self, ReportedMapping, ResyncMetrics, Receiver},
+    metrics::{self, Receiver, ReportedMapping, ResyncMetrics},
     outage,
     parts::Parts,
     phases,

@@ -189,7 +189,10 @@ async fn what_was_stopped_is_reported_at_once_with_the_last_word() {
             "POST __runtime__ aborted",
         ]
     );
-    assert!(!described.iter().any(|described| described.starts_with("PUT") && described.ends_with("aborted")), "{described:?}");
+    assert!(
+        !described.iter().any(|described| described.starts_with("PUT") && described.ends_with("aborted")),
+        "{described:?}"
+    );
 }
 
 #[tokio::test]

@@ -55,13 +55,19 @@ async fn a_failure_that_lasts_is_reported_at_once_and_one_that_may_pass_is_repea
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let described = problem.to_string();
-    assert!(described.contains("407") && described.contains("HTTPS_PROXY") && !described.contains("hush"), "{described}");
+    assert!(
+        described.contains("407") && described.contains("HTTPS_PROXY") && !described.contains("hush"),
+        "{described}"
+    );
 
     let (plain, asked) = say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let port = catalog(&format!("https://127.0.0.1:{plain}"), RetryPolicy::default(), Proxies::default());
     let described = PortService::of(&port).feature_flags().await.unwrap_err().to_string();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert!(described.contains("does not use TLS") && described.contains("OCEAN__PORT__BASE_URL"), "{described}");
+    assert!(
+        described.contains("does not use TLS") && described.contains("OCEAN__PORT__BASE_URL"),
+        "{described}"
+    );
 
     let (gateway, asked) = say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
     let proxies = Proxies {

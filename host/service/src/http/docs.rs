@@ -57,7 +57,12 @@ pub(super) fn page(document: &Value) -> String {
                     .map(|(name, _)| format!("<code>{}</code>", escaped(name)))
                     .collect();
                 let description = text(&response["description"]);
-                _ = writeln!(page, "<li><code>{}</code> {description} {}</li>", escaped(status), types.join(", "));
+                _ = writeln!(
+                    page,
+                    "<li><code>{}</code> {description} {}</li>",
+                    escaped(status),
+                    types.join(", ")
+                );
             }
             page.push_str("</ul>\n");
         }

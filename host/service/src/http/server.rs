@@ -164,7 +164,11 @@ impl Server {
                 Ok(permit) => (permit, false),
                 Err(_) => (reserve, true),
             };
-            let peer = ConnectionPeer { address: peer.ip().to_canonical(), reserve, close: CancellationToken::new() };
+            let peer = ConnectionPeer {
+                address: peer.ip().to_canonical(),
+                reserve,
+                close: CancellationToken::new(),
+            };
             tokio::spawn(connection(
                 stream,
                 peer,
@@ -223,7 +227,9 @@ mod tests {
 
     /// A server on its own port, whose responses say whether the connection is part of the reserve.
     fn start(limits: ConnectionLimits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
-        let who = async |Extension(peer): Extension<ConnectionPeer>| if peer.reserve { "reserve" } else { "ordinary" };
+        let who = async |Extension(peer): Extension<ConnectionPeer>| {
+            if peer.reserve { "reserve" } else { "ordinary" }
+        };
         let slow = async || tokio::time::sleep(Duration::from_millis(200)).await;
         let long = async || vec![0; 16 << 20];
         let router = Router::new().route("/", get(who)).route("/slow", get(slow)).route("/long", get(long));
@@ -257,8 +263,13 @@ mod tests {
     #[tokio::test]
     async fn half_a_request_is_given_up_and_leaves_room_for_health() {
         let head = Duration::from_millis(400);
-        let limits =
-            ConnectionLimits { connections: 4, reserve: 2, head, head_of_reserve: head / 4, ..ConnectionLimits::default() };
+        let limits = ConnectionLimits {
+            connections: 4,
+            reserve: 2,
+            head,
+            head_of_reserve: head / 4,
+            ..ConnectionLimits::default()
+        };
         let (address, _drain, _server) = start(limits);
         assert!(ask(address, "/").await.ends_with("ordinary"));
         let mut half = Vec::new();
@@ -285,7 +296,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_takes_is_given_up() {
-        let limits = ConnectionLimits { connections: 1, stalled: Duration::from_millis(200), ..ConnectionLimits::default() };
+        let limits = ConnectionLimits {
+            connections: 1,
+            stalled: Duration::from_millis(200),
+            ..ConnectionLimits::default()
+        };
         let (address, _drain, _server) = start(limits);
         let stalled = send(address, "GET /long HTTP/1.1\r\nHost: berth\r\n\r\n").await;
         assert!(ask(address, "/").await.ends_with("reserve"));

@@ -10,7 +10,7 @@ use std::{pin::pin, sync::Arc, time::SystemTime};
 use berth_port::service::PortService;
 use tokio::sync::{oneshot, watch};
 
-use super::{ResyncEnd, Reason, Resyncs};
+use super::{Reason, ResyncEnd, Resyncs};
 use crate::{config::Listener, state::ServiceState};
 
 /// Polls until the service stops or gets another listener: each interval, whether or not a resync runs, and

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
-    Basis, Counts, Decision, Doomed, HeldBack, Keep, LimitOptions, Limited, Mistaken, DeletionPolicy, Proof, Stale,
-    Units, apply_limits, check_total,
+    Basis, Counts, Decision, DeletionPolicy, Doomed, HeldBack, Keep, LimitOptions, Limited, Mistaken, Proof,
+    Stale, Units, apply_limits, check_total,
 };
 use crate::{
-    Approved, Deletion, Event, Gone, WriteArbiter, Kept, Observer, ResolvedResource, UnitReport,
+    Approved, Deletion, Event, Gone, Kept, Observer, ResolvedResource, UnitReport, WriteArbiter,
     catalog_access::CatalogAccess,
     content::key_digest,
     index::EntryIndex,

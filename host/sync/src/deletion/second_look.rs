@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Doomed, Keep,
-    lookup::{StaleEntity, StaleEntities},
+    lookup::{StaleEntities, StaleEntity},
 };
 use crate::{Kept, SecondLook, outcome::map_problem, unit_task::options};
 
@@ -24,7 +24,11 @@ const LOOKS_AT_ONCE: usize = 16;
 impl StaleEntities<'_, '_> {
     /// Lists again the units that own the entities to delete: AWS's lists are eventually consistent, and
     /// entities that are found are kept.
-    pub(super) async fn look_again(&mut self, doomed: &mut Vec<Doomed>, facts: &HashMap<EntityKey, StaleEntity>) {
+    pub(super) async fn look_again(
+        &mut self,
+        doomed: &mut Vec<Doomed>,
+        facts: &HashMap<EntityKey, StaleEntity>,
+    ) {
         let mut wanted: BTreeMap<usize, HashSet<EntityKey>> = BTreeMap::new();
         for doomed in doomed.iter() {
             let Some(known) = facts.get(&doomed.key) else { continue };

@@ -11,13 +11,13 @@ use tokio::sync::MutexGuard;
 
 use super::{
     limits::LiveLimits,
-    refresh::{EventChanges, RefreshOutcome, Miss, Refresher, Rules, Upsert},
+    refresh::{EventChanges, Miss, RefreshOutcome, Refresher, Rules, Upsert},
     writer::WriteResult,
 };
 use crate::{
     blocking::blocking,
     content::{add_fields, key_digest},
-    deletion::{MappingFacts as DeletionEntry, Facts, LimitOptions, DeletionPolicy, Proof, Stale},
+    deletion::{DeletionPolicy, Facts, LimitOptions, MappingFacts as DeletionEntry, Proof, Stale},
 };
 
 impl Refresher {
@@ -150,7 +150,8 @@ impl Refresher {
                     }
                     WriteResult::Sent(UpsertOutcome::Refused(problem)) => miss = Some(Miss::Never(problem)),
                     // Its target may come with another event, or with the next resync.
-                    WriteResult::Sent(UpsertOutcome::MissingRelation(problem)) | WriteResult::Unknown(problem) => {
+                    WriteResult::Sent(UpsertOutcome::MissingRelation(problem))
+                    | WriteResult::Unknown(problem) => {
                         _ = miss.get_or_insert(Miss::Again(problem));
                     }
                     WriteResult::Foreign => {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     LiveEvents,
-    matching::{RefreshTarget, TargetKey, ReportedState, text_length},
+    matching::{RefreshTarget, ReportedState, TargetKey, text_length},
 };
 
 /// Resources that events named and that were not read again yet. Another process may store and read it: an

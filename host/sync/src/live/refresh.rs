@@ -26,9 +26,9 @@ use tokio::time::Instant;
 use super::{
     Gate,
     account_cache::{AccountCache, KnownAccounts},
-    write_arbiter::WriteArbiter,
     limits::LiveLimits,
     matching::{RefreshTarget, ReportedState},
+    write_arbiter::WriteArbiter,
     writer::BatchWriter,
 };
 use crate::{
@@ -192,13 +192,17 @@ impl Refresher {
         if let Some(gate) = &self.gate
             && !gate().await.map_err(Miss::Again)?
         {
-            return Ok(Read::Done(RefreshOutcome::Ignored("live events are off for this organization".into())));
+            return Ok(Read::Done(RefreshOutcome::Ignored(
+                "live events are off for this organization".into(),
+            )));
         }
         let rules = self.rules().await?;
         let id = &target.key.account;
         let accounts = self.source.accounts().await.map_err(Miss::Again)?;
         let Some(access) = accounts.get(id) else {
-            return Ok(Read::Done(RefreshOutcome::Ignored(format!("{id} is not an account of this integration"))));
+            return Ok(Read::Done(RefreshOutcome::Ignored(format!(
+                "{id} is not an account of this integration"
+            ))));
         };
         if let Err(problem) = &access.access {
             return Ok(Read::Done(RefreshOutcome::Denied(problem.clone())));
@@ -373,7 +377,11 @@ impl Refresher {
     /// Returns the keys that the resource's entities have by its name alone. A key that another resource
     /// would also have (such as the account's ID) is not its own: one resource of many being gone must not
     /// delete that entity.
-    async fn own_keys(&self, entry: &MappingFacts<'_>, target: &RefreshTarget) -> Result<BTreeSet<EntityKey>, Miss> {
+    async fn own_keys(
+        &self,
+        entry: &MappingFacts<'_>,
+        target: &RefreshTarget,
+    ) -> Result<BTreeSet<EntityKey>, Miss> {
         let resource = &target.key.resource;
         let own = self.keys_of(entry, target, resource).await?;
         if own.is_empty() {

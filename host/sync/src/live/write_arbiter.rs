@@ -81,7 +81,10 @@ impl WriteArbiter {
     /// Claims those of these entities that a resync may write: not those that an event is writing, nor those
     /// that an event read after `since`, the time when the resync started to read them. Returns for each
     /// whether it is claimed.
-    pub(crate) fn lease(&self, keys: impl IntoIterator<Item = (u128, Instant)>) -> (Vec<bool>, WriteLease<'_>) {
+    pub(crate) fn lease(
+        &self,
+        keys: impl IntoIterator<Item = (u128, Instant)>,
+    ) -> (Vec<bool>, WriteLease<'_>) {
         let mut state = self.state();
         let mut lease = WriteLease { write_arbiter: self, keys: Vec::new() };
         let granted = keys

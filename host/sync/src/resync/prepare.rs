@@ -20,7 +20,7 @@ use crate::{
     Event, Mode, ResolvedResource, SyncError,
     catalog_access::CatalogAccess,
     content::key_digest,
-    deletion::{AccountScope, MappingFacts, Facts},
+    deletion::{AccountScope, Facts, MappingFacts},
     ledger_view::{LedgerHandle, LedgerView},
     order::{Order, Relations},
     plan::{plan, region_hints, resolve},

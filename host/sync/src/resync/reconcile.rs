@@ -8,7 +8,7 @@ use super::{Context, prepare::Prepared};
 use crate::{
     Deletion, UnitCounts, UnitReport,
     deletion::{
-        LimitOptions, DeletionPolicy,
+        DeletionPolicy, LimitOptions,
         lookup::{DeletionOptions, StaleEntities},
     },
     index::EntryIndex,

@@ -8,7 +8,7 @@ use super::{Context, prepare::Prepared};
 use crate::{
     Deletion,
     content::key_digest,
-    deletion::{Keep, DeletionPolicy},
+    deletion::{DeletionPolicy, Keep},
     ledger_view::{LedgerView, Recorder},
     write::producer_of,
     written::WriteSummary,

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use super::{Context, prepare::Prepared};
 use crate::{
-    ledger_view::KeyedLedgerEntry, order::Order, pending::PendingEntity, progress::ProgressTracker, write::Writer,
-    written::WriteSummary,
+    ledger_view::KeyedLedgerEntry, order::Order, pending::PendingEntity, progress::ProgressTracker,
+    write::Writer, written::WriteSummary,
 };
 
 /// What to write, and how.

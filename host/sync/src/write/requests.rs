@@ -119,8 +119,9 @@ impl Writer {
             });
         }
         // A live event that read it later has written it, or deleted it.
-        let (granted, _claim) =
-            self.write_arbiter.lease(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
+        let (granted, _claim) = self
+            .write_arbiter
+            .lease(batch.iter().map(|mapped| (key_digest(&mapped.entity.key), mapped.since)));
         let mut unsent = Unsent::default();
         if granted.contains(&false) {
             let (kept, left): (Vec<_>, Vec<_>) =
@@ -191,7 +192,8 @@ impl Writer {
                 own
             }
             Err(problem) => {
-                let (left, own): (EntityBatch, EntityBatch) = batch.into_iter().partition(|mapped| asks(&mapped));
+                let (left, own): (EntityBatch, EntityBatch) =
+                    batch.into_iter().partition(|mapped| asks(&mapped));
                 unsent.refused.extend(left.into_iter().map(|mapped| (mapped, problem.clone())));
                 own
             }

@@ -21,8 +21,8 @@ use berth_core::{
     RawPage, Region,
 };
 use berth_sync::{
-    AccountCache, Event, Gate, WriteArbiter, LiveEvents, LiveOptions, LiveParts, NullObserver, Observer, Refreshed,
-    Report, Submission, SyncOptions, run,
+    AccountCache, Event, Gate, LiveEvents, LiveOptions, LiveParts, NullObserver, Observer, Refreshed, Report,
+    Submission, SyncOptions, WriteArbiter, run,
 };
 use berth_test_support::{FakeCatalog, FakeLedger, FakeMapper, FakeSource, Pages, account};
 use futures::{StreamExt, stream};

@@ -427,7 +427,10 @@ async fn fields_that_gave_nothing_are_added_up_and_reported() {
         .iter()
         .map(|it| (it.field.as_str(), it.count, it.of, it.required, it.drops(), it.resource))
         .collect();
-    assert_eq!(reported, [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]);
+    assert_eq!(
+        reported,
+        [("identifier", 1, 11, false, true, 1), ("properties.region", 2, 11, true, false, 1)]
+    );
     // The blueprint only says how serious it is.
     let report = synced(&world, &Arc::new(FakeCatalog { unlisted: true, ..FakeCatalog::default() })).await;
     assert!(report.misconfigurations.iter().all(|it| !it.required) && report.misconfigurations.len() == 2);

@@ -130,7 +130,10 @@ fn a_failure_is_reported_and_no_secret_with_it() {
     for secret in secrets.iter().map(String::as_str).chain(more) {
         assert!(!reported.contains(secret), "`{secret}` is told");
     }
-    assert!(!reported.contains("ASIA") && !reported.contains("stand-in-"), "keys of a role, or a token of Port");
+    assert!(
+        !reported.contains("ASIA") && !reported.contains("stand-in-"),
+        "keys of a role, or a token of Port"
+    );
 
     // A secret of the settings is masked wherever it turns up; this one is also the roles' name.
     world.set("OCEAN__INTEGRATION__CONFIG__EXTERNAL_ID", "PortOceanReadRole");

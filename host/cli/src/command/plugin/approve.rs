@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     files,
     output::{confirm, hang, out, safe},
-    trust::{TrustLevel, Signed, PluginTrust, signature_file},
+    trust::{PluginTrust, Signed, TrustLevel, signature_file},
 };
 
 /// What to approve, and how.
@@ -37,7 +37,11 @@ struct Looked {
 ///
 /// # Errors
 /// A [`Problem`] if a file is not a plugin, if Berth cannot prompt, or if a file cannot be written.
-pub(super) fn add(config: &EngineConfig, trust: &PluginTrust, add: &Add<'_>) -> Result<(String, Exit), Problem> {
+pub(super) fn add(
+    config: &EngineConfig,
+    trust: &PluginTrust,
+    add: &Add<'_>,
+) -> Result<(String, Exit), Problem> {
     let mut grants = trust.grants()?;
     // Only these files: other plugins do not matter here.
     let engine = started(EngineConfig { plugin_dirs: Vec::new(), ..config.clone() })?;
@@ -214,7 +218,8 @@ fn write_description(plugin: &Looked, granted: Option<&Grant>, out: &mut String)
         None => writeln!(out, "  lock       new\n"),
         Some(grant) => {
             let changes = changes(grant, ask, info);
-            let summary = if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
+            let summary =
+                if changes.is_empty() { "as approved before".to_owned() } else { changes.join("; ") };
             writeln!(out, "  lock       {summary}\n")
         }
     }

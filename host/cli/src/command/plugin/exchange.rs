@@ -15,7 +15,7 @@ use crate::{
     files,
     output::safe,
     registry::{Pulled, Registry},
-    trust::{SIGNATURE_BYTES, PluginTrust, signature_file},
+    trust::{PluginTrust, SIGNATURE_BYTES, signature_file},
 };
 
 /// Pushes a component, and its signature if there is one, to a registry.

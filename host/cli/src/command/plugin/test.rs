@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use berth_conformance::{Violation, Conformance, Cost};
+use berth_conformance::{Conformance, Cost, Violation};
 use berth_embed::{Problem, ProblemCode, error_chain};
 use berth_engine::{Candidate, Engine, EngineConfig, PluginInfo, PluginPolicy, Trust, Wasi};
 use serde_json::{Value, json};

@@ -87,7 +87,10 @@ async fn the_password_goes_to_the_registrys_own_token_service_only() {
     let realm = format!("http://localhost:{service}/token");
     let (port, _) = serve(wants_token(realm.clone())).await;
     let error = client(port, &login, None).blob(&digest, 100).await.unwrap_err();
-    assert!(matches!(&error, ClientError::ForeignRealm(reported) if realm.starts_with(reported)), "{error:?}");
+    assert!(
+        matches!(&error, ClientError::ForeignRealm(reported) if realm.starts_with(reported)),
+        "{error:?}"
+    );
     assert_eq!(asked.lock().unwrap().len(), 0);
     let named = Url::parse(&realm).unwrap();
     assert!(client(port, &login, Some(&named)).blob(&digest, 100).await.is_ok());

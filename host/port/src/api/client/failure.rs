@@ -27,7 +27,12 @@ impl AttemptFailure {
 }
 
 /// Reads a response that is not a success.
-pub(super) fn refusal(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> PortErrorResponse {
+pub(super) fn refusal(
+    call: &Call,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> PortErrorResponse {
     let reply: ErrorReply = serde_json::from_slice(body).unwrap_or_default();
     let stale = status == StatusCode::CONFLICT && reply.is_stale();
     let ErrorReply { error, message, .. } = reply;

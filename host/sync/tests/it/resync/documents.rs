@@ -51,7 +51,10 @@ async fn a_catalog_that_maps_by_itself_gets_documents_and_nothing_else() {
     assert!(catalog.held().is_empty() && catalog.upserts.lock().unwrap().is_empty());
     assert_eq!(*catalog.states.lock().unwrap(), ["running", "Completed"]);
     let milestone = catalog.milestones.lock().unwrap();
-    assert!(!milestone.iter().any(|milestone| matches!(milestone, Milestone::DeletionStarted)), "{milestone:?}");
+    assert!(
+        !milestone.iter().any(|milestone| matches!(milestone, Milestone::DeletionStarted)),
+        "{milestone:?}"
+    );
 }
 
 #[tokio::test]

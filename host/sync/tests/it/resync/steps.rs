@@ -64,7 +64,8 @@ async fn the_catalog_is_sent_each_step_once_and_in_order() {
     assert_eq!(reported[reported.len() - 2..], [Milestone::DeletionStarted, end]);
     for resource in 0..2 {
         let at = |wanted: fn(&Milestone) -> Option<usize>| {
-            let all: Vec<_> = (0..reported.len()).filter(|at| wanted(&reported[*at]) == Some(resource)).collect();
+            let all: Vec<_> =
+                (0..reported.len()).filter(|at| wanted(&reported[*at]) == Some(resource)).collect();
             assert_eq!(all.len(), 1, "{reported:?}");
             all[0]
         };
