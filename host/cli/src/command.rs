@@ -8,6 +8,7 @@ mod plugin;
 mod policy;
 mod reload;
 mod run;
+mod service_host;
 mod sync;
 
 use berth_service::telemetry::LogShipping;

@@ -20,15 +20,20 @@ mod environment;
 mod found;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_protocol;
 mod listener;
 mod live;
 mod network;
 mod plugins;
 mod port;
+mod port_access;
 mod raw;
 mod reporting;
 mod schema;
 mod service;
+mod setting_names;
+mod similar;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -47,18 +52,20 @@ use aws::Aws;
 pub(crate) use aws::GrantedReads;
 pub(crate) use berth_service::config::{Listener, LiveSettings};
 use check::SettingsCheck;
-pub(crate) use check::{Section, SettingsInputs, variable};
+pub(crate) use check::{Section, SettingsInputs};
 pub(crate) use deletion::DeletionSettings;
 pub(crate) use environment::Environment;
 use network::Network;
 #[cfg(any(feature = "oci", feature = "otlp"))]
 pub(crate) use network::ThirdParty;
 pub(crate) use plugins::{FoundPlugins, PluginSettings};
-use schema::{Names, Setting};
+use schema::Setting;
 #[cfg(test)]
 pub(crate) use service::ResyncKey;
 pub(crate) use service::{AT_START, ServiceSettings};
+use setting_names::Names;
 pub(crate) use state::{StateDir, StateSettings};
+pub(crate) use tree::variable;
 use values::Count;
 
 use crate::{args::Global, trust::PluginTrust};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BlueprintId, port_names};
+use crate::{BlueprintId, EntityMapping, blueprint_names};
 
 /// Identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -175,7 +175,7 @@ impl TryFrom<Value> for Blueprint {
             .and_then(Value::as_str)
             .ok_or("a blueprint needs an `identifier`")?;
         let identifier = BlueprintId::new(identifier).map_err(|error| error.to_string())?;
-        port_names::check_blueprint(&definition)?;
+        blueprint_names::check_blueprint(&definition)?;
         Ok(Self { identifier, definition })
     }
 }

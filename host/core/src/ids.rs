@@ -132,7 +132,7 @@ name!(
     "a blueprint identifier (letters, digits and `@_.+:/=-`, as in `ec2Instance`)",
     |text| {
         !text.is_empty()
-            && text.chars().all(crate::port_names::fits_identifier)
+            && text.chars().all(fits_identifier)
     }
 );
 
@@ -196,6 +196,46 @@ impl Partition {
             Self::AwsIsoF => Some("us-isof-"),
         }
     }
+}
+
+/// All of them.
+pub const PARTITIONS: [Partition; 8] = [
+    Partition::Aws,
+    Partition::AwsUsGov,
+    Partition::AwsCn,
+    Partition::AwsEusc,
+    Partition::AwsIso,
+    Partition::AwsIsoB,
+    Partition::AwsIsoE,
+    Partition::AwsIsoF,
+];
+
+/// The region that global services of the partition live in. It is always enabled.
+pub fn main_region(partition: Partition) -> &'static str {
+    match partition {
+        Partition::Aws => "us-east-1",
+        Partition::AwsUsGov => "us-gov-west-1",
+        Partition::AwsCn => "cn-north-1",
+        Partition::AwsEusc => "eusc-de-east-1",
+        Partition::AwsIso => "us-iso-east-1",
+        Partition::AwsIsoB => "us-isob-east-1",
+        Partition::AwsIsoE => "eu-isoe-west-1",
+        Partition::AwsIsoF => "us-isof-south-1",
+    }
+}
+
+/// The same, as a region.
+pub fn home_region(partition: Partition) -> Region {
+    Region(Arc::from(main_region(partition)))
+}
+
+/// The partition a region belongs to, told by its code. A code that no other partition's regions begin
+/// with is taken for one of the standard partition.
+pub fn partition_of(region: &Region) -> Partition {
+    let own = |partition: &Partition| {
+        partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
+    };
+    PARTITIONS.into_iter().find(own).unwrap_or_default()
 }
 
 /// All of them.
@@ -337,6 +377,11 @@ impl FromStr for RoleArn {
     fn from_str(text: &str) -> Result<Self, IdError> {
         Self::new(text)
     }
+}
+
+/// Returns whether an entity's identifier may contain a character.
+pub(crate) fn fits_identifier(c: char) -> bool {
+    c.is_alphabetic() || c.is_ascii_digit() || "@_.+:\\/=-".contains(c)
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 //! - No type here can hold a secret.
 
 mod appconfig;
+mod blueprint_names;
 mod document;
 mod entity;
 mod error_class;
-mod events;
 mod fetch;
 mod grants;
 mod ids;
@@ -30,7 +30,6 @@ pub use appconfig::{
 pub use document::Document;
 pub use entity::{Blueprint, Entity, EntityKey, FieldSet};
 pub use error_class::{ErrorClass, NO_ORGANIZATION};
-pub use events::{EventRules, Trigger};
 pub use fetch::{Account, FetchError, FetchRequest, ItemFailure, One, RawPage, Reservation, UnreadStep};
 pub use grants::{Ask, EVALUATOR, Grant, GrantMismatch, Grants};
 pub use ids::{
@@ -39,9 +38,9 @@ pub use ids::{
 };
 pub use lenient::{Mended, from_json, lossy, mend_json};
 pub use manifest::{
-    Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, FetchPlan, Install,
+    Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, EventRules, FetchPlan, Install,
     KindManifest, KindReads, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step,
-    StepInput, Unmatched,
+    StepInput, Trigger, Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::{Cause, Problem, ProblemCode, error_chain, place};

@@ -2,6 +2,7 @@
 //! format is part of the plugin contract; `wit/README.md` describes it for authors.
 
 mod check;
+mod events;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    Blueprint, BlueprintId, EventRules, Kind, Path, Region, ResourceConfig, Template, events::narrowed,
-    problem::place,
-};
+use self::events::for_single_resource;
+use crate::{Blueprint, BlueprintId, Kind, Path, Region, ResourceConfig, Template, problem::place};
 
-pub(crate) use check::refuse;
+pub use events::{EventRules, Trigger};
 
 /// A rejected manifest, with the place of the error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,8 @@
 //! The engine's settings: the plugin directories, and the limits of plugins.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Compiler, Isolation, Trust};
+use crate::{Compiler, Isolation, Limits, Trust, Wasi};
 
 /// Settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, PartialEq)]
@@ -77,49 +75,6 @@ impl Default for EngineConfig {
             wasi: Wasi::default(),
             jq_environment: Variables::default(),
             reloads: true,
-        }
-    }
-}
-
-/// What a plugin that imports interfaces of WASI 0.2 gets. No variant grants a capability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Wasi {
-    /// An empty implementation: no environment, files or network, the time of the batch, random numbers
-    /// that are derived from the plugin's digest, and sleep that returns at once. Output becomes log lines.
-    #[default]
-    Empty,
-    /// Every call fails the batch.
-    Deny,
-    /// Like [`Wasi::Empty`], with the random numbers and clocks of this variant. For tests: a plugin's
-    /// output must be the same for all variants.
-    Variant(u16),
-}
-
-/// The limits of a plugin for one batch. Exceeding a limit fails the batch, never the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// The time limit of a batch, by the clock (default 10 s; measured in steps of 10 ms).
-    pub deadline: Duration,
-    /// The maximum memory of a plugin, in bytes (default 128 MiB).
-    pub memory_bytes: usize,
-    /// The maximum output of a plugin, in bytes (default 64 MiB). A batch may also return at most 16 times
-    /// its input, but always 1 MiB.
-    pub output_bytes: usize,
-    /// The maximum number of lines that a plugin may log (default 100). Further lines are dropped and
-    /// counted.
-    pub log_lines: usize,
-    /// The maximum number of bytes that a plugin may log (default 64 KiB). A single line is cut at 4 KiB.
-    pub log_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(10),
-            memory_bytes: 128 << 20,
-            output_bytes: 64 << 20,
-            log_lines: 100,
-            log_bytes: 64 << 10,
         }
     }
 }

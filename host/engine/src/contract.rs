@@ -21,8 +21,6 @@ use crate::sandbox::Guest;
 pub(crate) const MAPPER: &str = "berth:plugin/mapper";
 /// The interface that the JQ component exports.
 pub(crate) const EVALUATOR: &str = "berth:jq/evaluator";
-/// The only interface outside WASI that a plugin may import.
-pub(crate) const LOG: &str = "berth:plugin/log";
 /// The newest contract that this host knows.
 pub(crate) const NEWEST: ContractVersion = ContractVersion { major: 1, minor: 0, patch: 0 };
 

@@ -3,7 +3,8 @@
 
 use berth_core::{Problem, ProblemCode};
 
-use crate::contract::LOG;
+/// The only interface outside WASI that a plugin may import.
+pub(crate) const LOG: &str = "berth:plugin/log";
 
 /// The accepted interfaces of WASI 0.2, by package: the stable ones of the world `wasi:cli/imports`.
 const WASI: [(&str, &[&str]); 6] = [

@@ -5,8 +5,9 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 
 use crate::{
-    contract::{self, ContractVersion, EVALUATOR, LOG, MAPPER, NEWEST},
+    contract::{self, ContractVersion, EVALUATOR, MAPPER, NEWEST},
     imports,
+    imports::LOG,
     isolation::Role,
 };
 

@@ -27,9 +27,12 @@ mod info;
 mod interfaces;
 mod isolation;
 mod jq;
+mod limits;
 mod loader;
+mod log_lines;
 #[cfg(feature = "measure")]
 pub mod measure;
+mod misfit;
 mod output;
 mod plugin;
 mod policy;
@@ -57,12 +60,13 @@ use berth_core::{
 };
 
 pub use compiler::{CompileLimits, Compiler, CompilerProcess};
-pub use config::{EngineConfig, Limits, Variables, Wasi};
+pub use config::{EngineConfig, Variables};
 pub use info::{CodeOrigin, LoadedComponent, PluginInfo, PluginUse, Reloaded, ServedKind};
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use isolation::close_up_this_process;
 pub use isolation::{Isolation, IsolationProcess, ProcessLockdown};
+pub use limits::{Limits, Wasi};
 pub use policy::{Asks, Candidate, PluginPolicy, Trust};
 
 use blueprints::Blueprints;

@@ -1,7 +1,6 @@
 //! Loads plugins from files: decides which files are accepted, and reports why others are not.
 
 use std::{
-    fmt::Display,
     fs,
     io::Read as _,
     num::NonZeroUsize,
@@ -28,6 +27,7 @@ use crate::{
     interfaces::{Interfaces, MANIFEST_SECTION, Outline},
     isolation::{IsolatedComponent, Placed, Pool, Role},
     jq::Jq,
+    misfit::{compiled_for_another_engine, misfits_the_contract},
     plugin::{CircuitBreaker, Lazy, Plugin},
     runtime::{Runtime, THREAD_STACK},
     sandbox::{Bounds, Bytes, LogContext},
@@ -48,7 +48,7 @@ pub(crate) struct Loader {
     pub(crate) cache: CodeCache,
     /// Where components are compiled.
     pub(crate) compiler: Compiler,
-    /// The processes of components that do not run in this one.
+    /// Starts the processes of components that do not run in this one.
     pub(crate) isolation: Option<Arc<Pool>>,
     /// The number of batches that are mapped at once.
     pub(crate) workers: NonZeroUsize,
@@ -431,18 +431,6 @@ struct Facts {
     imports: Vec<String>,
     /// `None` for the JQ component.
     manifest: Option<Manifest>,
-}
-
-/// Returns the problem of code that this engine cannot load.
-pub(crate) fn compiled_for_another_engine(reason: &dyn Display) -> Problem {
-    Problem::new(ProblemCode::PluginCompile, format!("was compiled for another engine: {reason:#}"))
-        .remedy("use the same version of Berth to start and to compile")
-}
-
-/// Returns the problem of a component that cannot be bound to the contract.
-pub(crate) fn misfits_the_contract(reason: &dyn Display) -> Problem {
-    Problem::new(ProblemCode::PluginIncompatible, format!("does not fit the plugin contract: {reason:#}"))
-        .remedy("build it again, with the contract's own `plugin.wit`")
 }
 
 /// Binds a component to the contract of its role.

@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits, Wasi, sandbox::Lines};
+use crate::{EngineError, Limits, Wasi, log_lines::Lines};
 
 /// The resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(10);

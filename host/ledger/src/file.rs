@@ -10,13 +10,13 @@ use std::{
 use berth_core::{Problem, ProblemCode};
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
-    StorageError, TableError, TransactionError,
+    StorageError, TransactionError,
 };
 
 use crate::{
     Access, LedgerConfig, Result,
     record::{FORMAT, FORMAT_KEY, META, READABLE_FORMATS},
-    session,
+    tables,
 };
 
 const FILE: &str = "ledger.redb";
@@ -44,15 +44,6 @@ impl File {
             Self::Readable(database) => database.begin_read().map(Some),
             Self::Absent => Ok(None),
         }
-    }
-}
-
-/// Returns a table, or `None` if the file does not have it.
-pub(crate) fn optional<T>(opened: Result<T, TableError>) -> Result<Option<T>> {
-    match opened {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -175,7 +166,7 @@ fn prepare(database: Database) -> Result<Database, OpenError> {
         }
         let transaction = database.begin_write()?;
         transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
-        session::create_tables(&transaction)?;
+        tables::create_tables(&transaction)?;
         transaction.commit()?;
         Ok(None)
     };
@@ -191,7 +182,7 @@ fn prepare(database: Database) -> Result<Database, OpenError> {
 /// Returns the format of a file if this version cannot read it.
 fn unknown_format(database: &impl ReadableDatabase) -> Result<Option<String>> {
     let transaction = database.begin_read()?;
-    let Some(meta) = optional(transaction.open_table(META))? else { return Ok(None) };
+    let Some(meta) = tables::optional(transaction.open_table(META))? else { return Ok(None) };
     let format = meta.get(FORMAT_KEY)?.map(|format| format.value().to_owned());
     Ok(format.filter(|format| !READABLE_FORMATS.contains(&format.as_str())))
 }

@@ -32,6 +32,7 @@ mod record;
 mod runs;
 mod session;
 mod store;
+mod tables;
 mod view;
 
 use std::{

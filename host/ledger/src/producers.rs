@@ -19,8 +19,9 @@ use berth_core::{Producer, Producers};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, WriteTransaction};
 
 use crate::{
-    Result, file,
+    Result,
     record::{SET_NUMBERS, SETS, UNIT_NUMBERS, UNITS, parse_set, parse_unit, set_bytes, unit_line},
+    tables,
 };
 
 /// The number of unknown producers.
@@ -41,7 +42,7 @@ impl ProducerReader {
     pub(crate) fn of(transaction: &ReadTransaction) -> Result<Self> {
         Ok(Self {
             units: transaction.open_table(UNITS)?,
-            sets: file::optional(transaction.open_table(SETS))?,
+            sets: tables::optional(transaction.open_table(SETS))?,
             cache: RwLock::default(),
         })
     }

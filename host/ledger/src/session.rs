@@ -22,6 +22,7 @@ use crate::{
     },
     runs,
     store::{Store, StoreError, Use, lock},
+    tables::create_tables,
     view::View,
 };
 
@@ -313,18 +314,6 @@ fn claim(transaction: &WriteTransaction, catalog: &str) -> Result<Held> {
     }
     create_tables(transaction)?;
     Ok(held)
-}
-
-/// Creates the missing tables.
-pub(crate) fn create_tables(transaction: &WriteTransaction) -> Result<()> {
-    transaction.open_table(RUNS)?;
-    transaction.open_table(UNITS)?;
-    transaction.open_table(UNIT_NUMBERS)?;
-    transaction.open_table(SETS)?;
-    transaction.open_table(SET_NUMBERS)?;
-    transaction.open_table(ENTITIES)?;
-    transaction.open_table(MISSING)?;
-    Ok(())
 }
 
 /// Makes the contents of these entities uncertain and adds producers, if the file belongs to this catalog.

@@ -9,11 +9,12 @@ use berth_core::{AccountId, Kind, LedgerEntry, MissingScopes};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::{
-    Result, file,
+    Result,
     identity::Held,
     producers::ProducerReader,
     record::{CATALOG_KEY, ENTITIES, EntityRecord, META, MISSING},
     runs::Runs,
+    tables,
 };
 
 /// A view of the file at one moment.
@@ -49,7 +50,7 @@ impl View {
         interval: Duration,
         now: u64,
     ) -> Result<(Held, Option<Self>)> {
-        let Some(meta) = file::optional(transaction.open_table(META))? else {
+        let Some(meta) = tables::optional(transaction.open_table(META))? else {
             return Ok((Held::Nothing, None));
         };
         let held = Held::of(meta.get(CATALOG_KEY)?.as_ref().map(redb::AccessGuard::value), catalog);
@@ -113,7 +114,7 @@ impl View {
 fn missing_scopes(transaction: &ReadTransaction) -> Result<MissingScopes> {
     let mut scopes = MissingScopes::new();
     // A file of format 1 does not have it.
-    let Some(missing) = file::optional(transaction.open_table(MISSING))? else { return Ok(scopes) };
+    let Some(missing) = tables::optional(transaction.open_table(MISSING))? else { return Ok(scopes) };
     for row in missing.iter()? {
         let (text, count) = row?;
         match text.value().parse() {

@@ -19,6 +19,7 @@ pub(crate) mod attribution;
 pub(crate) mod facts;
 pub(crate) mod limits;
 pub(crate) mod lookup;
+pub(crate) mod part;
 pub(crate) mod policy;
 mod second_look;
 
@@ -27,7 +28,6 @@ pub use facts::{
     AccountScope, Basis, Decision, Facts, Keep, MappingFacts, Proof, RemovalAfter, RemovalOptions, Stale,
     Units,
 };
-pub use limits::{
-    Counts, Doomed, HeldBack, LimitOptions, Limited, Mistaken, Part, apply_limits, check_total,
-};
+pub use limits::{Counts, Doomed, HeldBack, LimitOptions, Limited, Mistaken, apply_limits, check_total};
+pub use part::Part;
 pub use policy::DeletionPolicy;

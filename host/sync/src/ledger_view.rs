@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{blocking::blocking, order::Order, written::Owned};
+use crate::{blocking::blocking, order::Order, owned::Owned};
 
 /// How long records wait for more, and how many are written at once. Each write waits for the disk, and keeps
 /// a copy of its pages while the resync reads the former state, so writes are rare. Records that a killed

@@ -24,12 +24,14 @@ mod misconfigured;
 mod options;
 mod order;
 mod outcome;
+mod owned;
 mod pending;
 mod plan;
 mod plan_file;
 mod problems;
 mod progress;
 mod queue;
+mod refreshed;
 mod report;
 mod resync;
 mod schedule;
@@ -42,14 +44,13 @@ mod written;
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
 pub use diff::{Change, FieldChange};
-pub use live::{
-    AccountCache, Backlog, Gate, LiveEvents, LiveOptions, LiveParts, Refreshed, Submission, WriteArbiter,
-};
+pub use live::{AccountCache, Backlog, Gate, LiveEvents, LiveOptions, LiveParts, Submission, WriteArbiter};
 pub use misconfigured::Misconfiguration;
 pub use options::{Mode, SyncOptions};
 pub use outcome::{SyncError, map_problem};
 pub use plan::{Planned, ResolvedResource, maps_like, plan, resolve};
 pub use plan_file::{Approved, ChangeKind, PlanFile, PlannedChange, PlannedDeletion};
+pub use refreshed::Refreshed;
 pub use report::{
     ChangeRecord, Deletion, Event, ForeignIdentifier, Gone, Kept, NullObserver, Observer, Outcome, Refusal,
     Report, SecondLook, Totals, UnitReport, UnreadCall,

@@ -38,7 +38,7 @@ use self::{
     refresh::{Miss, Read, RefreshOutcome, Refresher},
     writer::BatchWriter,
 };
-use crate::{Event, Observer};
+use crate::{Event, Observer, Refreshed};
 
 pub use account_cache::AccountCache;
 pub use backlog::Backlog;
@@ -114,40 +114,6 @@ pub enum Submission {
     Full,
     /// The service stops. The event may be sent again later.
     Closed,
-}
-
-/// The result for a resource that an event named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refreshed {
-    /// Its entity was written.
-    Upserted,
-    /// Its entity was deleted.
-    Deleted,
-    /// There was nothing to write or delete.
-    Unchanged,
-    /// It is not mapped, its account does not belong to the integration, or live events are off.
-    Ignored,
-    /// Access is denied: nothing was changed.
-    Denied,
-    /// It will be retried.
-    Retried,
-    /// It could not be read or written: the next resync reads it.
-    Failed,
-}
-
-impl Refreshed {
-    /// Returns the name for metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Upserted => "upserted",
-            Self::Deleted => "deleted",
-            Self::Unchanged => "unchanged",
-            Self::Ignored => "ignored",
-            Self::Denied => "denied",
-            Self::Retried => "retried",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 /// Processes live events. [`submit`](Self::submit) accepts them, [`run`](Self::run) processes them.

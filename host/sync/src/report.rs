@@ -12,8 +12,9 @@ use berth_core::{
 use serde::Serialize;
 
 use crate::{
-    Change, Misconfiguration, Refreshed,
+    Change, Misconfiguration, Planned,
     deletion::{HeldBack, Keep},
+    refreshed::Refreshed,
 };
 
 /// The outcome of one unit.

@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use berth_core::{BlueprintId, Entity, EntityKey, Problem, Producers, UnitId};
+use berth_core::{BlueprintId, Entity, EntityKey, Producers, UnitId};
 use siphasher::sip::SipHasher13;
 
 use crate::{
@@ -20,15 +20,6 @@ fn digest_text(text: &str) -> u64 {
     let mut hasher = SipHasher13::new();
     text.hash(&mut hasher);
     hasher.finish()
-}
-
-/// What the catalog held for this integration when the resync started.
-#[derive(Debug)]
-pub(crate) enum Owned {
-    /// Digests of all keys.
-    Known(HashSet<u128>),
-    /// The list failed: every entity may exist, and nothing may be deleted.
-    Unknown(Problem),
 }
 
 /// What the writer knows at the end.

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     host::{HostMemory, HostOptions},
-    run,
+    service_host,
 };
 use crate::{
     args::Global,
@@ -67,7 +67,7 @@ impl ReloadSource for SettingsSource {
             tracing::warn!("{note}");
         }
         let log_level = settings.log_level.clone();
-        let config = run::config(&mut settings, &service);
+        let config = service_host::config(&mut settings, &service);
         let taken = Self::taken(&settings, &service);
         // An engine with the same settings keeps its plugins, even if a plugin's file is broken now.
         let alike = taken.engine == self.taken.engine && taken.trust == self.taken.trust;
@@ -82,8 +82,9 @@ impl ReloadSource for SettingsSource {
             logs: self.logs.clone(),
             ..HostOptions::default()
         };
-        let host =
-            run::host(settings, options, self.stop.clone()).await.map_err(|error| vec![whole(error)])?;
+        let host = service_host::host(settings, options, self.stop.clone())
+            .await
+            .map_err(|error| vec![whole(error)])?;
         self.taken = taken;
         telemetry::follow(log_level.as_deref());
         Ok(Reload { host, config })

@@ -3,16 +3,14 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use berth_embed::{Access, Problem, ProblemCode};
-use berth_service::{
-    HttpServer, LoadedPlugins, Service, ServiceBuilder, ServiceConfig, ServiceError, ServiceHost,
-    telemetry::LogShipping,
-};
+use berth_service::{Service, ServiceBuilder, ServiceError, telemetry::LogShipping};
 use indicatif::MultiProgress;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    host::{Host, HostMemory, HostOptions, assemble, refused, stop_on_signal},
+    host::{HostMemory, HostOptions, refused, stop_on_signal},
     reload::{SettingsSource, Sighup},
+    service_host::{config, host},
     sync,
 };
 use crate::{
@@ -119,44 +117,6 @@ fn printed(builder: ServiceBuilder, log: LogFormat) -> ServiceBuilder {
         LogFormat::Text => builder.on_report(|report, after| out(&summary::render(report, after))),
         LogFormat::Json => builder,
     }
-}
-
-/// Returns the service's configuration from the settings.
-pub(super) fn config(settings: &mut Settings, service: &settings::ServiceSettings) -> ServiceConfig {
-    ServiceConfig {
-        listener: service.listener.clone(),
-        schedule: settings.port.schedule,
-        http: HttpServer {
-            bind: service.bind,
-            port: service.port,
-            path_prefix: service.path_prefix.clone(),
-            status_page: service.status_page,
-            access: service.access(&settings.port.client_secret),
-        },
-        live_events: settings.live.take().filter(|_| service.process_webhooks),
-        removal_after: settings.deletion.removal.after,
-    }
-}
-
-/// Builds the service's host. This takes time if plugins have to be compiled.
-///
-/// # Errors
-/// [`ServiceError::Start`] and [`ServiceError::Internal`].
-pub(super) async fn host(
-    settings: Settings,
-    options: HostOptions,
-    stop: CancellationToken,
-) -> Result<ServiceHost, ServiceError> {
-    let (dirs, lock) = (settings.engine.plugin_dirs.clone(), Some(settings.trust.lock.clone()));
-    let host_depends = settings.narrow_sessions;
-    let made = tokio::task::spawn_blocking(move || assemble(settings, options, stop)).await;
-    let made = made
-        .map_err(|panicked| ServiceError::Internal(Problem::from_error(ProblemCode::Internal, &panicked)))?;
-    let Host { sync: host, engine, notes, .. } = made.map_err(ServiceError::Start)?;
-    for note in notes {
-        tracing::warn!("{note}");
-    }
-    Ok(ServiceHost { host, plugins: Some(LoadedPlugins { engine, dirs, lock, host_depends }) })
 }
 
 /// Prints why the service ended.

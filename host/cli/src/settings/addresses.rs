@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::{
     Issue,
     check::SettingsCheck,
-    port,
+    port_access::PortAccess,
     schema::Setting,
     tree::Origin,
     values::{FromValue, ValueProblem},
@@ -38,7 +38,7 @@ fn objection(address: &Url, proxies: &Proxies) -> Option<(String, &'static str)>
 }
 
 /// Checks Port's address, which is a valid URL already.
-pub(super) fn check_port(check: &mut SettingsCheck<'_>, access: &port::PortAccess, proxies: &Proxies) {
+pub(super) fn check_port(check: &mut SettingsCheck<'_>, access: &PortAccess, proxies: &Proxies) {
     let text = access.base_url.value().and_then(Value::as_str);
     let Some(address) = text.and_then(|text| Url::parse(text.trim()).ok()) else { return };
     if let Some((problem, remedy)) = objection(&address, proxies) {
@@ -49,7 +49,7 @@ pub(super) fn check_port(check: &mut SettingsCheck<'_>, access: &port::PortAcces
 
 /// A file that happens to be in the working directory must not decide where a secret from the environment
 /// goes. Port's own addresses are safe.
-fn refuse_a_found_address(check: &mut SettingsCheck<'_>, access: &port::PortAccess, address: &Url) {
+fn refuse_a_found_address(check: &mut SettingsCheck<'_>, access: &PortAccess, address: &Url) {
     let secret = access.client_secret.given().filter(|given| given.value().is_some());
     let of_environment = secret.is_some_and(|given| matches!(given.origin, Origin::Variable(_)));
     let base_url = access.base_url.given().filter(|given| given.value().is_some());

@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 
 use super::{
     addresses,
-    check::{Section, SettingsCheck, variable},
+    check::{Section, SettingsCheck},
     environment::Environment,
     network,
     schema::Setting,
+    tree::variable,
     values::{Count, FromValue, Seconds, UnparsedValue, ValueProblem, split},
 };
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{
     Environment, Issue,
     schema::{self, Setting},
-    tree::{Given, OCEAN, Origin, Tree},
-    unknown,
+    similar,
+    tree::{Given, Origin, Tree, variable},
     values::{FromValue, ValueProblem, is_empty},
 };
 use crate::args::Global;
@@ -79,11 +79,6 @@ pub(crate) struct SettingsCheck<'s> {
     notes: Vec<String>,
 }
 
-/// Returns the variable that sets a path.
-pub(crate) fn variable(path: &str) -> String {
-    format!("{OCEAN}{}", path.replace('.', "__").to_uppercase())
-}
-
 impl<'s> SettingsCheck<'s> {
     pub(super) fn args(&self) -> &'s Global {
         self.source.args
@@ -130,7 +125,7 @@ impl<'s> SettingsCheck<'s> {
     /// Returns the value of a required setting.
     pub(super) fn required<T: FromValue>(&mut self, setting: &Setting<T>, remedy: &str) -> Option<T> {
         if setting.value().is_none() {
-            let misspelt = unknown::meant(self.tree(), setting.path());
+            let misspelt = similar::meant(self.tree(), setting.path());
             let problem = misspelt.map_or_else(
                 || "not set".to_owned(),
                 |name| format!("not set; `{name}` is set, but it is not a setting"),

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     check::SettingsCheck,
+    kafka_protocol::KafkaProtocol,
     listener,
     schema::Setting,
     values::{OneOf, UnparsedValue, Words},
@@ -13,23 +14,6 @@ use super::{
 impl Words for Mechanism {
     const WORDS: &'static [(&'static str, Self)] =
         &[("SCRAM-SHA-512", Self::ScramSha512), ("SCRAM-SHA-256", Self::ScramSha256), ("PLAIN", Self::Plain)];
-    const ANY_CASE: bool = true;
-}
-
-/// Whether the listener uses TLS, and user name and password.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct KafkaProtocol {
-    tls: bool,
-    sasl: bool,
-}
-
-impl Words for KafkaProtocol {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("SASL_SSL", Self { tls: true, sasl: true }),
-        ("SASL_PLAINTEXT", Self { tls: false, sasl: true }),
-        ("SSL", Self { tls: true, sasl: false }),
-        ("PLAINTEXT", Self { tls: false, sasl: false }),
-    ];
     const ANY_CASE: bool = true;
 }
 

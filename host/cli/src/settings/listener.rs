@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 #[cfg(feature = "kafka")]
-use super::kafka;
+use super::kafka_protocol::KafkaProtocol;
 use super::{
     check::SettingsCheck,
     schema::Setting,
@@ -32,7 +32,7 @@ pub(super) struct ListenerSettings {
     pub(super) resync_key: Setting<SecretString>,
     pub(super) brokers: Setting<UnparsedValue>,
     #[cfg(feature = "kafka")]
-    pub(super) security_protocol: Setting<OneOf<kafka::KafkaProtocol>>,
+    pub(super) security_protocol: Setting<OneOf<KafkaProtocol>>,
     #[cfg(not(feature = "kafka"))]
     security_protocol: Setting<UnparsedValue>,
     #[cfg(feature = "kafka")]

@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::{
     Issue,
-    check::{Section, SettingsCheck, variable},
+    check::{Section, SettingsCheck},
     schema::Setting,
+    tree::variable,
 };
 
 /// Where containers get certificates mounted (the chart's `selfSignedCertificate`), and where certificates

@@ -1,14 +1,14 @@
 //! Port: Berth's identity there, and how it writes entities.
 
 use berth_embed::{PortConfig, ResourcesOrigin};
-use secrecy::SecretString;
 use serde::Deserialize;
-use url::Url;
 
 use super::{
     addresses::{self, Domains},
     check::SettingsCheck,
-    listener, network, raw,
+    listener, network,
+    port_access::PortAccess,
+    raw,
     schema::Setting,
     values::{Count, OneOf, Seconds, Words},
 };
@@ -25,13 +25,6 @@ pub(super) struct PortTable {
     #[serde(alias = "BERTH_OUTAGE_SECONDS")]
     outage_seconds: Setting<Seconds>,
     ingest_domains: Setting<Domains>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct PortAccess {
-    client_id: Setting<String>,
-    pub(super) client_secret: Setting<SecretString>,
-    pub(super) base_url: Setting<Url>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,12 +4,7 @@
 //! variable that only Berth has. The names of all settings come from the structs, so that nobody writes them
 //! twice.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    marker::PhantomData,
-};
+use std::{cell::RefCell, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -23,6 +18,7 @@ use serde_json::{Error, Value, json};
 
 use super::{
     defaults,
+    setting_names::Names,
     tree::{BERTH, Given, Tree},
 };
 
@@ -77,15 +73,6 @@ impl<T> fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Setting({})", self.path)
     }
-}
-
-/// The names of settings.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    /// The settings, by dotted path.
-    pub(crate) settings: BTreeSet<String>,
-    /// Variables that only Berth has, with the setting of each.
-    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Names {

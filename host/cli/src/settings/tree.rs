@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Environment, Issue, found, schema::Names};
+use super::{Environment, Issue, found, setting_names::Names};
 
 /// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,6 +252,11 @@ fn dotenv_line(line: &str) -> Option<(String, String)> {
         .find_map(|(open, close)| value.strip_prefix(*open)?.strip_suffix(*close))
         .unwrap_or(value);
     Some((name.trim().to_owned(), value.to_owned()))
+}
+
+/// Returns the variable that sets a path.
+pub(crate) fn variable(path: &str) -> String {
+    format!("{OCEAN}{}", path.replace('.', "__").to_uppercase())
 }
 
 #[cfg(test)]

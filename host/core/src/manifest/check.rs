@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{ErrorPolicy, ErrorRule, KindManifest, Manifest, ManifestError, Scope, Step};
-use crate::{ErrorClass, NO_ORGANIZATION, Path, PathError, Template, events::check_roots};
+use crate::{ErrorClass, NO_ORGANIZATION, Path, PathError, Template};
 
 pub(crate) fn refuse(at: impl Into<String>, reason: impl Into<String>) -> ManifestError {
     ManifestError { at: at.into(), reason: reason.into() }
@@ -225,5 +225,13 @@ impl KindManifest {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses placeholders that stand for nothing.
+pub(super) fn check_roots(template: &Template, known: &[&str], at: &str) -> Result<(), ManifestError> {
+    match template.roots().into_iter().find(|root| !known.contains(root)) {
+        Some(root) => Err(refuse(at, format!("`{root}` is not one of {}", known.join(", ")))),
+        None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{
 
 use self::{berth::plugin::log::Level, exports::berth::plugin::mapper};
 use super::{MapBatch, OutputForm, Program};
-use crate::sandbox::{Guest, PluginLogLevel};
+use crate::{log_lines::PluginLogLevel, sandbox::Guest};
 
 include!(concat!(env!("OUT_DIR"), "/plugin.rs"));
 

@@ -22,8 +22,9 @@ use crate::{
     contract::{MapBatch, OutputForm, jq_v1_0::Instance},
     interfaces::Interfaces,
     loader::{Code, bind},
+    log_lines::{Lines, LoggedLine},
     runtime::{Runtime, Setup, THREAD_STACK},
-    sandbox::{Bounds, Guest, LOG_LINE_BYTES, Lines, LogContext, LoggedLine, PluginFailure},
+    sandbox::{Bounds, Guest, LOG_LINE_BYTES, LogContext, PluginFailure},
     wasi::{Inputs, Seed},
 };
 

@@ -23,9 +23,10 @@ use super::{
 use crate::{
     Limits, Wasi,
     contract::{MapBatch, OutputForm},
-    loader::{compiled_for_another_engine, misfits_the_contract},
+    log_lines::Lines,
+    misfit::{compiled_for_another_engine, misfits_the_contract},
     runtime::Setup,
-    sandbox::{Bounds, Called, LOG_LINE_BYTES, Lines, LogContext, PluginFailure, PluginLog, printable},
+    sandbox::{Bounds, Called, LOG_LINE_BYTES, LogContext, PluginFailure, PluginLog, printable},
     subprocess,
     wasi::Inputs,
 };

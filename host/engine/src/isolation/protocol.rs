@@ -13,10 +13,7 @@ use berth_core::{Account, Kind, Region};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{ProcessLockdown, Role};
-use crate::{
-    Limits, Wasi,
-    sandbox::{Bounds, PluginLogLevel},
-};
+use crate::{Limits, Wasi, log_lines::PluginLogLevel, sandbox::Bounds};
 
 /// A header contains names, shortened texts, and numbers.
 const HEADER_BYTES: usize = 256 << 10;

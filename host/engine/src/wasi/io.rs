@@ -9,7 +9,10 @@ use wasmtime_wasi::p2::{
     },
 };
 
-use crate::sandbox::{Guest, LOG_LINE_BYTES, PluginLogLevel};
+use crate::{
+    log_lines::PluginLogLevel,
+    sandbox::{Guest, LOG_LINE_BYTES},
+};
 
 const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
@@ -17,13 +20,6 @@ const STDERR: u32 = 2;
 
 /// The maximum size of one write. Streams are never full.
 const WRITE_BYTES: u64 = 64 << 10;
-
-/// Output since the last complete line.
-#[derive(Default)]
-pub(crate) struct CapturedOutput {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
 
 impl Guest {
     fn print(&mut self, stream: u32, bytes: &[u8]) {

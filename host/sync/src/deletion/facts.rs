@@ -11,7 +11,7 @@ use berth_core::{
 };
 use serde::Serialize;
 
-use super::{AttributionRules, limits::Part};
+use super::{AttributionRules, part::Part};
 
 /// What a unit proves about the entities that it did not produce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

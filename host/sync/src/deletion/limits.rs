@@ -8,37 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_core::{AccountId, BlueprintId, Dependent, EntityKey, Kind, Problem, ProblemCode};
 use serde::Serialize;
 
-use super::facts::Basis;
+use super::{facts::Basis, part::Part};
 
 /// A part with fewer entities than this has no limit of its own: losing most of three is not suspicious.
 const PART_MINIMUM: u64 = 20;
 /// The largest share of a part, in percent, that may be deleted at once.
 const PART_SHARE: u64 = 90;
-
-/// A part of the catalog that limits apply to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Part {
-    /// The kind, if known.
-    pub kind: Option<Kind>,
-    /// The account, if known.
-    pub account: Option<AccountId>,
-    /// The blueprint, if the kind is unknown.
-    pub blueprint: Option<BlueprintId>,
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.kind, &self.blueprint) {
-            (Some(kind), _) => write!(f, "{kind}")?,
-            (None, Some(blueprint)) => write!(f, "blueprint {blueprint}")?,
-            (None, None) => f.write_str("all kinds")?,
-        }
-        match &self.account {
-            Some(account) => write!(f, " of account {account}"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// A stale entity that is proven to be gone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,8 @@ use crate::{
     content::key_digest,
     index::EntryIndex,
     ledger_view::LedgerView,
-    written::{Owned, Targets, WriteSummary, note_targets, relates},
+    owned::Owned,
+    written::{Targets, WriteSummary, note_targets, relates},
 };
 
 /// Entities to look up with one call.

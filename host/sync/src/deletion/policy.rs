@@ -10,7 +10,7 @@ use berth_core::{
 use super::{
     AttributionRules,
     facts::{AccountScope, Basis, Decision, Facts, Keep, Proof, RemovalAfter, Stale, Units},
-    limits::Part,
+    part::Part,
 };
 
 /// The rules of deletion, for one resync.

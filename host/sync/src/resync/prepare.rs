@@ -23,10 +23,10 @@ use crate::{
     deletion::{AccountScope, Facts, MappingFacts},
     ledger_view::{LedgerHandle, LedgerView},
     order::{Order, Relations},
+    owned::Owned,
     plan::{plan, region_hints, resolve},
     problems::{ProblemLog, warn_if},
     unit_task::options,
-    written::Owned,
 };
 
 // The text about unreadable accounts.

@@ -1,5 +1,5 @@
-//! Circles of modules within a crate of `host/`: of two modules beside each other, with all that is in them, at
-//! most one knows the other. A module and what is in it may know each other.
+//! Circles of modules within a crate of `host/`: no way leads from a module through others back to it. A module
+//! and what is in it may know each other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -101,33 +101,24 @@ impl Crate {
     }
 
     fn circles(&self, name: &str) -> Vec<String> {
-        // Who knows whom among the modules of a module, and by which of the modules in them.
-        let mut known: BTreeMap<Path, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
+        let mut known: BTreeMap<Path, BTreeSet<Path>> = BTreeMap::new();
         for (from, module) in &self.0 {
             for to in module.names.iter().filter_map(|path| self.module_of(path, 8)) {
-                let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
-                let (Some(one), Some(other)) = (from.get(shared), to.get(shared)) else { continue };
-                let by = format!("{} uses {}", from.join("::"), to.join("::"));
-                let siblings = known.entry(from[..shared].to_vec()).or_default();
-                siblings.entry(one.clone()).or_default().entry(other.clone()).or_insert(by);
+                if !from.starts_with(&to) && !to.starts_with(from) {
+                    known.entry(from.clone()).or_default().insert(to);
+                }
             }
         }
         let mut found = Vec::new();
-        for siblings in known.values() {
-            let mut seen = BTreeSet::new();
-            for start in siblings.keys() {
-                if seen.contains(start) {
-                    continue;
-                }
-                if let Some(circle) = shortest(siblings, start) {
-                    let by: Vec<&str> =
-                        circle.windows(2).map(|pair| siblings[&pair[0]][&pair[1]].as_str()).collect();
-                    found.push(format!(
-                        "host/{name} has a circle of modules: {}: move what both need to a module of its own",
-                        by.join(", ")
-                    ));
-                    seen.extend(circle);
-                }
+        let mut seen = BTreeSet::new();
+        for start in known.keys() {
+            if let Some(circle) = shortest(&known, start).filter(|_| !seen.contains(start)) {
+                let way: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+                found.push(format!(
+                    "host/{name} has a circle of modules: {}: move what both need to a module of its own",
+                    way.join(" → ")
+                ));
+                seen.extend(circle);
             }
         }
         found
@@ -135,11 +126,11 @@ impl Crate {
 }
 
 /// The shortest way from a module back to it.
-fn shortest(known: &BTreeMap<String, BTreeMap<String, String>>, start: &str) -> Option<Vec<String>> {
-    let mut ways = VecDeque::from([vec![start.to_owned()]]);
+fn shortest(known: &BTreeMap<Path, BTreeSet<Path>>, start: &Path) -> Option<Vec<Path>> {
+    let mut ways = VecDeque::from([vec![start.clone()]]);
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
-        for next in known.get(way.last()?).into_iter().flat_map(BTreeMap::keys) {
+        for next in known.get(way.last()?).into_iter().flatten() {
             let longer = [way.as_slice(), std::slice::from_ref(next)].concat();
             if next == start {
                 return Some(longer);

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::check::{check_roots, refuse};
 use crate::{
     ErrorPolicy, ErrorRule, KindManifest, KindReads, ManifestError, Path, PathError, Scope, Step, StepInput,
-    Template, manifest::refuse,
+    Template,
 };
 
 /// The `events` of a kind's manifest.
@@ -94,14 +95,6 @@ impl Trigger {
             check_roots(&template, &["account", "region", "partition"], &format!("{at}.prefix"))?;
         }
         Ok(())
-    }
-}
-
-/// Rejects placeholders with unknown roots.
-pub(crate) fn check_roots(template: &Template, known: &[&str], at: &str) -> Result<(), ManifestError> {
-    match template.roots().into_iter().find(|root| !known.contains(root)) {
-        Some(root) => Err(refuse(at, format!("`{root}` is not one of {}", known.join(", ")))),
-        None => Ok(()),
     }
 }
 
