@@ -1,4 +1,4 @@
-//! Python: bundles `mapping.py` with a Python interpreter, using `componentize-py` from PyPI in a virtual
+//! Python: bundles `mapping.py` with a Python interpreter, using `componentize-py` from `PyPI` in a virtual
 //! environment of the plugin.
 
 use std::{
