@@ -133,7 +133,7 @@ pub(crate) fn container_end(text: &[u8], from: usize) -> Option<usize> {
         }
         depth = (depth + opened.count_ones()).saturating_sub(closed.count_ones());
         // An escape stands in a string, if the text is JSON.
-        let last = if escape == 0 { WIDTH as u32 - 1 } else { escape.trailing_zeros() };
+        let last = if escape == 0 { 15 } else { escape.trailing_zeros() };
         inside = 0_u32.wrapping_sub(strings >> last & 1);
         at += width;
     }
@@ -169,7 +169,6 @@ fn closing(opened: u32, closed: u32, mut depth: u32) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -168,7 +168,7 @@ impl Mapping {
                         }
                     }
                     Err(reason) => {
-                        report.count(self.leaves, "itemsToParse", Some(text), None, Reason::Other(reason))
+                        report.count(self.leaves, "itemsToParse", Some(text), None, Reason::Other(reason));
                     }
                 },
             }
@@ -230,46 +230,33 @@ impl Mapping {
         for (position, (name, field)) in self.fields.iter().enumerate() {
             let before = nothing.len();
             out.push(if position == 0 { b'{' } else { b',' });
-            let written = match field {
-                Field::Leaf(leaf) => {
-                    write_str(name, &mut out);
-                    out.push(b':');
-                    let output = leaf.evaluate(item, &mut nothing);
-                    let refused = if REQUIRED.contains(name) { leaf.refuse(&output) } else { None };
-                    if *name == "blueprint" {
-                        blueprint = Some(output.to_text().into_owned());
-                    }
-                    write_leaf(name, &output, &mut out);
-                    refused.map_or(Ok(()), Err)
+            let written = if let Field::Leaf(leaf) = field {
+                write_str(name, &mut out);
+                out.push(b':');
+                let output = leaf.evaluate(item, &mut nothing);
+                if *name == "blueprint" {
+                    blueprint = Some(output.to_text().into_owned());
                 }
-                // A query finds the entity.
-                _ => {
-                    write_str(if *name == "identifier" { "search" } else { name }, &mut out);
-                    out.push(b':');
-                    field.write(item, &mut nothing, &mut out);
-                    let lost = REQUIRED.contains(name) && (nothing.len() > before || field.is_empty());
-                    if lost { Err(Refused::NoEntity(None)) } else { Ok(()) }
-                }
+                write_leaf(name, &output, &mut out);
+                if REQUIRED.contains(name) { leaf.refuse(&output) } else { None }
+            } else {
+                // An identifier that is a query is searched for.
+                write_str(if *name == "identifier" { "search" } else { name }, &mut out);
+                out.push(b':');
+                field.write(item, &mut nothing, &mut out);
+                let lost = REQUIRED.contains(name) && (nothing.len() > before || field.is_empty());
+                lost.then_some(Refused::NoEntity(None))
             };
-            if let Err(refused) = written {
+            if let Some(refused) = written {
                 report.entities = out;
-                match (refused, nothing.drain(before..).next()) {
-                    (Refused::NoEntity(_), Some((leaf, reason))) => {
-                        report.leaf(
-                            leaf,
-                            None,
-                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
-                        );
+                match refused {
+                    Refused::NoEntity(gave) => {
+                        if let Some((leaf, reason)) = nothing.drain(before..).next().or(gave) {
+                            let reason = format!("{}, {NO_ENTITY}", reason.into_text());
+                            report.leaf(leaf, None, Reason::Other(reason));
+                        }
                     }
-                    (Refused::NoEntity(Some((leaf, reason))), None) => {
-                        report.leaf(
-                            leaf,
-                            None,
-                            Reason::Other(format!("{}, {NO_ENTITY}", reason.into_text())),
-                        );
-                    }
-                    (Refused::NoEntity(None), None) => {}
-                    (Refused::Error(reason), _) => report.errors.push((index, format!("{name}: {reason}"))),
+                    Refused::Error(reason) => report.errors.push((index, format!("{name}: {reason}"))),
                 }
                 return false;
             }
@@ -407,12 +394,11 @@ impl Field {
 impl Leaf {
     fn compile(path: String, value: &Value, compiling: &mut Compiling) -> Self {
         let text = value.as_str().map(ToOwned::to_owned);
-        let expression = match &text {
-            Some(text) => Expression::compile(text, &mut compiling.paths),
-            None => {
-                let shown = Output::Value(from_json(value)).shown();
-                Err(format!("is {shown}, which is no JQ expression"))
-            }
+        let expression = if let Some(text) = &text {
+            Expression::compile(text, &mut compiling.paths)
+        } else {
+            let shown = Output::Value(from_json(value)).shown();
+            Err(format!("is {shown}, which is no JQ expression"))
         };
         let id = compiling.leaves;
         compiling.leaves += 1;

@@ -30,10 +30,10 @@ fn collect(term: &T<'_>, paths: &mut Vec<Names>) -> Option<()> {
         }),
         // What is behind a pipe reads what comes out of it.
         Term::BinOp(left, BinaryOp::Pipe(None), _) => collect(left, paths),
-        Term::BinOp(left, BinaryOp::Pipe(Some(Pattern::Var(_))), right)
-        | Term::BinOp(
+        Term::BinOp(
             left,
-            BinaryOp::Comma
+            BinaryOp::Pipe(Some(Pattern::Var(_)))
+            | BinaryOp::Comma
             | BinaryOp::Alt
             | BinaryOp::Or
             | BinaryOp::And
@@ -60,9 +60,7 @@ fn collect(term: &T<'_>, paths: &mut Vec<Names>) -> Option<()> {
         }
         Term::Call(name, arguments) => match (*name, &**arguments) {
             ("empty" | "null" | "true" | "false" | "now" | "env", []) => Some(()),
-            ("first" | "last" | "isempty", [of]) => collect(of, paths),
-            ("any" | "all", [of, _]) => collect(of, paths),
-            ("error", [of]) => collect(of, paths),
+            ("first" | "last" | "isempty" | "error", [of]) | ("any" | "all", [of, _]) => collect(of, paths),
             _ => None,
         },
         Term::Path(from, Path(parts)) if matches!(**from, Term::Id) => path(parts, paths),
@@ -90,23 +88,24 @@ fn path(parts: &[(Part<T<'_>>, Opt)], paths: &mut Vec<Names>) -> Option<()> {
     let mut names = Names::new();
     let mut rest = parts.iter();
     for (part, opt) in rest.by_ref() {
-        match (part, opt) {
-            (Part::Index(Term::Str(None, text)), Opt::Essential) => match &**text {
-                [StrPart::Str(name)] => names.push((*name).to_owned()),
-                _ => {
-                    in_part(part, paths)?;
-                    break;
-                }
-            },
-            _ => {
-                in_part(part, paths)?;
-                break;
-            }
-        }
+        let Some(name) = name(part).filter(|_| matches!(opt, Opt::Essential)) else {
+            in_part(part, paths)?;
+            break;
+        };
+        names.push(name.to_owned());
     }
     rest.try_for_each(|(part, _)| in_part(part, paths))?;
     paths.push(names);
     Some(())
+}
+
+/// The name of `.a` or `["a"]`.
+fn name<'s>(part: &Part<T<'s>>) -> Option<&'s str> {
+    let Part::Index(Term::Str(None, text)) = part else { return None };
+    match &**text {
+        [StrPart::Str(name)] => Some(name),
+        _ => None,
+    }
 }
 
 /// What stands between brackets is on the input of the whole path.
@@ -118,7 +117,6 @@ fn in_part(part: &Part<T<'_>>, paths: &mut Vec<Names>) -> Option<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
