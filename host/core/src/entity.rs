@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BlueprintId, EntityMapping, blueprint_names};
+use crate::{BlueprintId, blueprint_names};
 
 /// Identifies an entity in Port: its blueprint and its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

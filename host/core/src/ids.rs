@@ -198,7 +198,7 @@ impl Partition {
     }
 }
 
-/// All of them.
+/// All partitions.
 pub const PARTITIONS: [Partition; 8] = [
     Partition::Aws,
     Partition::AwsUsGov,
@@ -210,7 +210,7 @@ pub const PARTITIONS: [Partition; 8] = [
     Partition::AwsIsoF,
 ];
 
-/// The region that global services of the partition live in. It is always enabled.
+/// Returns the region of the partition's global services. It is always enabled.
 pub fn main_region(partition: Partition) -> &'static str {
     match partition {
         Partition::Aws => "us-east-1",
@@ -224,53 +224,13 @@ pub fn main_region(partition: Partition) -> &'static str {
     }
 }
 
-/// The same, as a region.
+/// Returns [`main_region`] as a region.
 pub fn home_region(partition: Partition) -> Region {
     Region(Arc::from(main_region(partition)))
 }
 
-/// The partition a region belongs to, told by its code. A code that no other partition's regions begin
-/// with is taken for one of the standard partition.
-pub fn partition_of(region: &Region) -> Partition {
-    let own = |partition: &Partition| {
-        partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))
-    };
-    PARTITIONS.into_iter().find(own).unwrap_or_default()
-}
-
-/// All of them.
-pub const PARTITIONS: [Partition; 8] = [
-    Partition::Aws,
-    Partition::AwsUsGov,
-    Partition::AwsCn,
-    Partition::AwsEusc,
-    Partition::AwsIso,
-    Partition::AwsIsoB,
-    Partition::AwsIsoE,
-    Partition::AwsIsoF,
-];
-
-/// The region that global services of the partition live in. It is always enabled.
-pub fn main_region(partition: Partition) -> &'static str {
-    match partition {
-        Partition::Aws => "us-east-1",
-        Partition::AwsUsGov => "us-gov-west-1",
-        Partition::AwsCn => "cn-north-1",
-        Partition::AwsEusc => "eusc-de-east-1",
-        Partition::AwsIso => "us-iso-east-1",
-        Partition::AwsIsoB => "us-isob-east-1",
-        Partition::AwsIsoE => "eu-isoe-west-1",
-        Partition::AwsIsoF => "us-isof-south-1",
-    }
-}
-
-/// The same, as a region.
-pub fn home_region(partition: Partition) -> Region {
-    Region(Arc::from(main_region(partition)))
-}
-
-/// The partition a region belongs to, told by its code. A code that no other partition's regions begin
-/// with is taken for one of the standard partition.
+/// Returns a region's partition, by the prefix of its code. A code without the prefix of another partition
+/// belongs to the standard one.
 pub fn partition_of(region: &Region) -> Partition {
     let own = |partition: &Partition| {
         partition.region_prefix().is_some_and(|prefix| region.as_str().starts_with(prefix))

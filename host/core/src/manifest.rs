@@ -491,7 +491,7 @@ pub trait KindReads: Sized {
     /// # Errors
     /// [`ManifestError`] when `events.read` does not fit the plan. Never for a manifest that was
     /// [parsed](crate::Manifest::parse), nor for a kind without events, which stays as it is.
-    fn narrowed(&self) -> Result<Self, ManifestError>;
+    fn for_single_resource(&self) -> Result<Self, ManifestError>;
 
     /// The steps that events make instead of those of the plan.
     fn event_steps(&self) -> Vec<Step>;
@@ -537,12 +537,12 @@ impl KindReads for KindManifest {
         &self.options
     }
 
-    fn narrowed(&self) -> Result<Self, ManifestError> {
-        narrowed(self)
+    fn for_single_resource(&self) -> Result<Self, ManifestError> {
+        for_single_resource(self)
     }
 
     fn event_steps(&self) -> Vec<Step> {
-        let narrowed = self.narrowed().map(|kind| kind.plan.steps).unwrap_or_default();
+        let narrowed = self.for_single_resource().map(|kind| kind.plan.steps).unwrap_or_default();
         narrowed.into_iter().filter(|step| !self.plan.steps.contains(step)).collect()
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Change, Report,
-    content::{change_digest, is_comparable, key_digest},
+    content::{change_digest, key_digest},
     diff::FieldChange,
 };
 

@@ -12,7 +12,7 @@ use berth_core::{
 use serde::Serialize;
 
 use crate::{
-    Change, Misconfiguration, Planned,
+    Change, Misconfiguration,
     deletion::{HeldBack, Keep},
     refreshed::Refreshed,
 };

@@ -84,12 +84,6 @@ pub(crate) fn producer_of(unit: &UnitId) -> Option<Producer> {
     Some(Producer { account: unit.account.clone(), place, kind: unit.kind.clone() })
 }
 
-/// The producer of what a unit yields; `None` when it is not known where the unit reads.
-pub(crate) fn producer_of(unit: &UnitId) -> Option<Producer> {
-    let place = unit.place.clone()?;
-    Some(Producer { account: unit.account.clone(), place, kind: unit.kind.clone() })
-}
-
 impl Writer {
     pub(crate) async fn run(self, mut entities: mpsc::Receiver<PendingEntity>, order: Order) -> WriteSummary {
         let mut written = WriteSummary {
@@ -140,55 +134,6 @@ impl Writer {
         self.refuse_all(waiting.entities, &mut written);
         self.record(&mut written.entries).await;
         written
-    }
-
-    /// Begins a request of the catalog. So many entities were `written` before it.
-    fn step(&self, request: CatalogRequest, written: u64) -> BoxFuture<'_, Step> {
-        match request {
-            CatalogRequest::Compare(blueprint, batch) => {
-                let span = tracing::debug_span!("compare", %blueprint, entities = batch.len());
-                Box::pin(self.compare(blueprint, batch).instrument(span))
-            }
-            CatalogRequest::Upsert(blueprint, mut batch) => {
-                for mapped in &mut batch {
-                    mapped.state.tried = written;
-                }
-                let span = tracing::debug_span!("upsert", %blueprint, entities = batch.len());
-                Box::pin(self.upsert(blueprint, batch).instrument(span))
-            }
-        }
-    }
-
-    /// Takes what a request of the catalog gave.
-    fn finished(
-        &self,
-        step: Step,
-        queue: &mut WriteQueue,
-        waiting: &mut RetryQueue,
-        written: &mut WriteSummary,
-    ) {
-        match step {
-            Step::Compared(blueprint, results) => {
-                queue.done(&blueprint);
-                for (mapped, change) in results {
-                    self.compared(mapped, change, queue, written);
-                }
-            }
-            Step::Upserted(blueprint, batch, outcomes, Unsent { superseded, foreign, refused }) => {
-                queue.done(&blueprint);
-                self.refuse_all(refused, written);
-                for mapped in foreign {
-                    self.leave_alone(mapped, written);
-                }
-                for mapped in superseded {
-                    if mapped.entity.search.is_some() {
-                        self.unresolved(&mapped, written);
-                    }
-                    self.unchanged(&mapped, written);
-                }
-                self.account(batch, outcomes, waiting, written);
-            }
-        }
     }
 
     /// Begins a request of the catalog. So many entities were `written` before it.

@@ -322,14 +322,6 @@ impl Stage {
         deleted.any(|key| self.port.entity(&key.0, &key.1).is_some())
     }
 
-    /// Whether the entity of an account is in Port that somebody deleted in the last process.
-    fn account_restored(&self) -> bool {
-        let state = self.state();
-        let mut deleted =
-            state.touched.iter().filter(|key| is_account(key) && !state.foreign.contains_key(*key));
-        deleted.any(|key| self.port.entity(&key.0, &key.1).is_some())
-    }
-
     /// Runs one process of the host; none when it is killed.
     pub fn process(&self, items: &[What], dir: &Path) -> Ended {
         let restored = self.account_restored();

@@ -21,9 +21,6 @@ use berth_embed::{
     core::{KindManifest, Scope},
 };
 use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
-use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
-use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
-use berth_engine::{CodeOrigin, Engine, EngineConfig, PluginInfo};
 use comfy_table::{Table, presets};
 use serde_json::json;
 
@@ -120,58 +117,6 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, environment: &Enviro
             inspect(&started(trust.applied_to(config)?)?, plugin, *json)
         }),
     }
-}
-
-/// Tests a plugin's folder by its component: `file`, or what the folder builds.
-fn run_tests(
-    config: EngineConfig,
-    dir: &Path,
-    file: Option<&Path>,
-    bless: bool,
-    as_json: bool,
-) -> Result<(CommandOutput, Exit), Problem> {
-    let file = file.map_or_else(|| component(dir), |file| Ok(file.to_owned()))?;
-    let (engine, info, folder) = test::engine(config.clone(), &file)?;
-    let other = test::other_engine(config, &info, folder.path())?;
-    let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-    let outcome = runtime.block_on(test::run(&engine, other.as_ref(), &info, dir, bless))?;
-    let exit = if outcome.failed == 0 { Exit::Done } else { Exit::Partial };
-    Ok((if as_json { outcome.json().into() } else { CommandOutput::from(outcome.text) }, exit))
-}
-
-/// Runs a plugin without any others.
-fn run_alone(plugin: &Path, run: run::Run<'_>) -> Exit {
-    let ran = component(plugin).and_then(|file| {
-        // Only this plugin: other plugins are neither loaded nor reported.
-        let alone = EngineConfig { plugin_dirs: Vec::new(), ..run.sources.engine.clone() };
-        let config = run.sources.trust.clone().applied_to(alone)?;
-        let (engine, info, _folder) = test::engine(config, &file)?;
-        run::run(run, engine, &info)
-    });
-    ran.unwrap_or_else(|problem| {
-        err(&summary::problem("cannot run the plugin", &problem));
-        Exit::Settings
-    })
-}
-
-/// Adds a plugin from a registry.
-#[cfg(feature = "oci")]
-fn add_from(
-    registry: &Registry,
-    config: &EngineConfig,
-    trust: &PluginTrust,
-    to: Option<&Path>,
-    yes: bool,
-) -> Result<(String, Exit), Problem> {
-    let to = to.ok_or_else(|| {
-        Problem::new(ProblemCode::CommandArgument, "`--to` is required with an `oci://` reference")
-            .remedy("name a plugin directory with --to")
-    })?;
-    // No service sees the plugin here before it is approved.
-    let folder = tempfile::tempdir().map_err(|error| Problem::from_error(ProblemCode::Internal, &error))?;
-    let (file, _) = exchange::fetch(registry, folder.path())?;
-    approve::add(config, trust, &approve::Add { plugin: &file, to: Some(to), yes })
 }
 
 /// Tests a plugin's folder by its component: `file`, or what the folder builds.
