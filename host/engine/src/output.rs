@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn documents_that_are_no_json_are_noticed_by_whoever_asks() {
         for (output, expected) in [
-            ("{\"documents\": [{]}", "expected"),
+            ("{\"documents\": [{]}", "line 1 column"),
             ("{\"documents\": {}}", "invalid type: map, expected a sequence"),
             ("{\"documents\": [1], \"more\": 2}", "unknown field `more`"),
             ("{\"errors\": []}", "missing field `documents`"),
