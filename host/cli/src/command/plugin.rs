@@ -34,10 +34,7 @@ use crate::{
     args::{Global, NewPlugin, PluginCommand},
     exit::Exit,
     output::{CommandOutput, err, hang, safe},
-    settings::{
-        Environment, FoundPlugins, GrantedReads, Issue, PluginSettings, PortDestination, SettingsInputs,
-        Sources,
-    },
+    settings::{Environment, FoundPlugins, GrantedReads, Issue, PluginSettings, SettingsInputs},
     summary,
     trust::{PluginTrust, TrustLevel},
 };

@@ -17,12 +17,12 @@ use std::{
 
 use berth_core::{
     AccountAccess, Adoption, BlueprintId, Catalog, EnabledRegions, Entity, EntityKey, FetchError,
-    FetchRequest, ItemError, ItemFailure, MapError, MapReport, MapRequest, Mapping, Problem, ProblemCode,
-    RawPage, Region,
+    FetchRequest, ItemError, ItemFailure, KindReads, MapError, MapReport, MapRequest, Mapping, Problem,
+    ProblemCode, RawPage, Region,
 };
 use berth_sync::{
-    AccountCache, Event, Gate, LiveEvents, LiveOptions, LiveParts, NullObserver, Observer, Refreshed, Report,
-    Submission, SyncOptions, WriteArbiter, run,
+    AccountCache, Backlog, Event, Gate, LiveEvents, LiveOptions, LiveParts, NullObserver, Observer,
+    Refreshed, Report, Submission, SyncOptions, WriteArbiter, run,
 };
 use berth_test_support::{FakeCatalog, FakeLedger, FakeMapper, FakeSource, Pages, account};
 use futures::{StreamExt, stream};

@@ -11,7 +11,8 @@ use berth_e2e::{Kinds, World};
 use serde_json::{Value, json};
 
 use super::{
-    super::kinds::reported, DATASOURCE, READ_IN, call, follow, outcome, outcomes, send, start, state_regions,
+    super::kinds::unsupported_by_moto, DATASOURCE, READ_IN, call, follow, outcome, outcomes, send, start,
+    state_regions,
 };
 
 /// The text that a resource's name is, as its kind's manifest makes its identifier of it.
@@ -122,7 +123,7 @@ fn every_kind_with_events_is_read_as_a_resync_reads_it_and_found_gone() {
     let mut world = World::with_accounts(1).build();
     let seeded: BTreeSet<String> = world.seeded_kinds().into_iter().collect();
     let kinds = Kinds::bundled().only(&seeded).with_events();
-    follow(&mut world, &kinds, &reported("option `"));
+    follow(&mut world, &kinds, &unsupported_by_moto("option `"));
     state_regions(&world, &kinds);
     world.seed_kinds();
     let account = json!({"identifier": world.accounts()[0]});
