@@ -1,12 +1,14 @@
 //! Expressions, and their evaluation.
 
+mod function;
+
 use std::{borrow::Cow, cmp::Ordering};
 
+pub(crate) use function::Function;
+
 use crate::{
-    function::Function,
     paths::{Found, Slot, State},
-    text::Broken,
-    value::{Value, View},
+    value::{Stop, Value, ValueView},
 };
 
 /// An expression that is evaluated on a document's text.
@@ -19,28 +21,13 @@ pub struct Expression {
 
 /// What an expression gives.
 #[derive(Debug)]
-pub enum Outcome<'a> {
+pub enum EvaluationResult<'a> {
     /// Its first value.
     Value(Value<'a>),
     /// No value.
     Nothing,
     /// It is not known here what JQ gives, an error most often.
     Deferred,
-}
-
-/// Why an evaluation ends early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Nobody asks for further values.
-    Enough,
-    /// See [`Outcome::Deferred`].
-    Defer,
-}
-
-impl From<Broken> for Stop {
-    fn from(Broken: Broken) -> Self {
-        Self::Defer
-    }
 }
 
 /// A part of an expression.
@@ -97,15 +84,15 @@ impl Comparison {
 
 /// What terms are evaluated on, beside their input.
 #[derive(Clone, Copy)]
-pub(crate) struct Scope<'v, 'f> {
+pub(crate) struct PathScope<'v, 'f> {
     slots: &'v [Slot],
     found: &'f Found<'v>,
 }
 
 impl Expression {
     /// The first value on what was found in a document.
-    pub fn evaluate<'v>(&'v self, found: &Found<'v>) -> Outcome<'v> {
-        let scope = Scope { slots: &self.slots, found };
+    pub fn evaluate<'v>(&'v self, found: &Found<'v>) -> EvaluationResult<'v> {
+        let scope = PathScope { slots: &self.slots, found };
         // Nothing at the outset reads its input: paths are those of the document.
         let first = if self.term.is_single() {
             self.term.one(scope, &Value::Null).map(Some)
@@ -113,9 +100,9 @@ impl Expression {
             self.term.first(scope, &Value::Null)
         };
         match first {
-            Ok(Some(value)) => Outcome::Value(value),
-            Ok(None) => Outcome::Nothing,
-            Err(_) => Outcome::Deferred,
+            Ok(Some(value)) => EvaluationResult::Value(value),
+            Ok(None) => EvaluationResult::Nothing,
+            Err(_) => EvaluationResult::Deferred,
         }
     }
 }
@@ -134,7 +121,7 @@ impl Term {
     }
 
     /// The one value of a term that [is single](Self::is_single).
-    pub(crate) fn one<'v>(&'v self, scope: Scope<'v, '_>, input: &Value<'v>) -> Result<Value<'v>, Stop> {
+    pub(crate) fn one<'v>(&'v self, scope: PathScope<'v, '_>, input: &Value<'v>) -> Result<Value<'v>, Stop> {
         Ok(match self {
             Self::Null => Value::Null,
             Self::Bool(is) => Value::Bool(*is),
@@ -199,7 +186,7 @@ impl Term {
     /// Gives all values, one after the other.
     pub(crate) fn run<'v>(
         &'v self,
-        scope: Scope<'v, '_>,
+        scope: PathScope<'v, '_>,
         input: &Value<'v>,
         emit: &mut dyn FnMut(Value<'v>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
@@ -242,7 +229,7 @@ impl Term {
     /// The first value.
     pub(crate) fn first<'v>(
         &'v self,
-        scope: Scope<'v, '_>,
+        scope: PathScope<'v, '_>,
         input: &Value<'v>,
     ) -> Result<Option<Value<'v>>, Stop> {
         let mut first = None;
@@ -268,12 +255,12 @@ fn add<'v>(left: Value<'v>, right: Value<'v>) -> Result<Value<'v>, Stop> {
         return Ok(left);
     }
     match (left.view()?, right.view()?) {
-        (View::Text(left), View::Text(right)) => {
+        (ValueView::Text(left), ValueView::Text(right)) => {
             let mut text = left.into_owned();
             text.push_str(&right);
             Ok(Value::Text(text.into()))
         }
-        (View::Integer(left), View::Integer(right)) => {
+        (ValueView::Integer(left), ValueView::Integer(right)) => {
             let sum = left + right;
             if sum.abs() <= LARGEST { Ok(Value::Integer(sum)) } else { Err(Stop::Defer) }
         }

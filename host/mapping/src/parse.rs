@@ -1,9 +1,8 @@
 //! The forms of JQ that are known here.
 
 use crate::{
-    expression::{Comparison, Expression, Term},
-    function::Function,
-    paths::Paths,
+    expression::{Comparison, Expression, Function, Term},
+    paths::PathTree,
     text::small_integer,
 };
 
@@ -25,7 +24,7 @@ pub struct Parsed {
 
 impl Parsed {
     /// The expression, in a mapping that reads these paths.
-    pub fn place(self, paths: &mut Paths) -> Expression {
+    pub fn place(self, paths: &mut PathTree) -> Expression {
         Expression { term: self.term, slots: self.paths.iter().map(|path| paths.add(path)).collect() }
     }
 }

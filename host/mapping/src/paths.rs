@@ -4,11 +4,11 @@ use crate::text::{Broken, Reader, Type, is_name};
 
 /// The members that the expressions of a mapping read: a tree of names.
 #[derive(Debug)]
-pub struct Paths {
+pub struct PathTree {
     nodes: Vec<Node>,
 }
 
-/// One path of [`Paths`].
+/// One path of [`PathTree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(usize);
 
@@ -18,7 +18,7 @@ struct Node {
     children: Vec<usize>,
     /// Whether an expression reads the value itself, not only members of it.
     wanted: bool,
-    /// Whether it, or a member of it, must be in [`Paths::pruned`].
+    /// Whether it, or a member of it, must be in [`PathTree::pruned`].
     kept: bool,
 }
 
@@ -47,13 +47,13 @@ impl<'a> Found<'a> {
     }
 }
 
-impl Default for Paths {
+impl Default for PathTree {
     fn default() -> Self {
         Self { nodes: vec![Node::default()] }
     }
 }
 
-impl Paths {
+impl PathTree {
     /// Adds a path, so that it is found.
     pub(crate) fn add<K: AsRef<str>>(&mut self, path: &[K]) -> Slot {
         let slot = self.place(path, false);
@@ -207,13 +207,13 @@ impl Paths {
 
 /// The documents of a batch: the elements of a list in JSON.
 #[derive(Debug)]
-pub struct Batch<'a> {
+pub struct DocumentReader<'a> {
     reader: Reader<'a>,
     first: bool,
     ended: bool,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> DocumentReader<'a> {
     /// # Errors
     /// When the text is no list.
     pub fn new(text: &'a str) -> Result<Self, Broken> {
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// When the text is no JSON, as far as it is looked at.
-    pub fn next(&mut self, paths: &Paths, found: &mut Found<'a>) -> Result<Option<&'a str>, Broken> {
+    pub fn next(&mut self, paths: &PathTree, found: &mut Found<'a>) -> Result<Option<&'a str>, Broken> {
         if self.ended {
             return Ok(None);
         }

@@ -4,7 +4,7 @@ const WIDTH: usize = 16;
 
 /// Sixteen bytes of a text; behind its end there are spaces.
 #[derive(Clone, Copy)]
-struct Block(imp::Bytes);
+struct Block(imp::Vector);
 
 impl Block {
     #[inline]
@@ -38,13 +38,12 @@ impl Block {
 
 #[cfg(target_family = "wasm")]
 mod imp {
-    use core::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128, v128_or};
-
-    pub(super) type Bytes = v128;
+    pub(super) use core::arch::wasm32::v128 as Vector;
+    use core::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
 
     #[inline]
     #[target_feature(enable = "simd128")]
-    pub(super) fn load(bytes: [u8; 16]) -> Bytes {
+    pub(super) fn load(bytes: [u8; 16]) -> Vector {
         let number = u128::from_le_bytes(bytes);
         #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
         u64x2(number as u64, (number >> 64) as u64)
@@ -52,26 +51,26 @@ mod imp {
 
     #[inline]
     #[target_feature(enable = "simd128")]
-    pub(super) fn equal(bytes: Bytes, byte: u8) -> u32 {
+    pub(super) fn equal(bytes: Vector, byte: u8) -> u32 {
         u32::from(i8x16_bitmask(u8x16_eq(bytes, u8x16_splat(byte))))
     }
 
     #[inline]
     #[target_feature(enable = "simd128")]
-    pub(super) fn fold(bytes: Bytes) -> Bytes {
+    pub(super) fn fold(bytes: Vector) -> Vector {
         v128_or(bytes, u8x16_splat(0x20))
     }
 }
 
 #[cfg(not(target_family = "wasm"))]
 mod imp {
-    pub(super) type Bytes = [u8; 16];
+    pub(super) type Vector = [u8; 16];
 
-    pub(super) fn load(bytes: [u8; 16]) -> Bytes {
+    pub(super) fn load(bytes: [u8; 16]) -> Vector {
         bytes
     }
 
-    pub(super) fn equal(bytes: Bytes, byte: u8) -> u32 {
+    pub(super) fn equal(bytes: Vector, byte: u8) -> u32 {
         // The product has the lowest bits of the eight bytes side by side at its top.
         const GATHER: u64 = 0x0102_0408_1020_4080;
         let equal = bytes.map(|other| u8::from(other == byte));
@@ -81,7 +80,7 @@ mod imp {
         u32::try_from(masks).unwrap_or_default()
     }
 
-    pub(super) fn fold(bytes: Bytes) -> Bytes {
+    pub(super) fn fold(bytes: Vector) -> Vector {
         bytes.map(|byte| byte | 0x20)
     }
 }

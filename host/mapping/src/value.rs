@@ -2,10 +2,22 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use crate::{
-    expression::Stop,
-    text::{self, Type, append, append_number, append_str, elements, small_integer},
-};
+use crate::text::{self, Broken, Type, append, append_number, append_str, elements, small_integer};
+
+/// Why an evaluation ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nobody asks for further values.
+    Enough,
+    /// See [`EvaluationResult::Deferred`](crate::EvaluationResult).
+    Defer,
+}
+
+impl From<Broken> for Stop {
+    fn from(Broken: Broken) -> Self {
+        Self::Defer
+    }
+}
 
 /// A value: a text of JSON, or what was made of some.
 #[derive(Debug, Clone)]
@@ -25,7 +37,7 @@ pub enum Value<'a> {
 }
 
 /// What a value is to the one who looks at it.
-pub(crate) enum View<'v, 'a> {
+pub(crate) enum ValueView<'v, 'a> {
     Null,
     Bool(bool),
     /// A number of at most 15 digits.
@@ -50,20 +62,20 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn view(&self) -> Result<View<'_, 'a>, Stop> {
+    pub(crate) fn view(&self) -> Result<ValueView<'_, 'a>, Stop> {
         Ok(match self {
-            Self::Null => View::Null,
-            Self::Bool(is) => View::Bool(*is),
-            Self::Integer(number) => View::Integer(*number),
-            Self::Text(text) => View::Text(Cow::Borrowed(text)),
-            Self::List(list) => View::List(list),
+            Self::Null => ValueView::Null,
+            Self::Bool(is) => ValueView::Bool(*is),
+            Self::Integer(number) => ValueView::Integer(*number),
+            Self::Text(text) => ValueView::Text(Cow::Borrowed(text)),
+            Self::List(list) => ValueView::List(list),
             Self::Json(json) => match Type::of(json) {
-                Type::Null => View::Null,
-                Type::Bool => View::Bool(*json == "true"),
-                Type::Number => small_integer(json).map_or(View::Number, View::Integer),
-                Type::String => View::Text(text::string(json)?),
-                Type::List => View::JsonList(json),
-                Type::Object => View::Object(json),
+                Type::Null => ValueView::Null,
+                Type::Bool => ValueView::Bool(*json == "true"),
+                Type::Number => small_integer(json).map_or(ValueView::Number, ValueView::Integer),
+                Type::String => ValueView::Text(text::string(json)?),
+                Type::List => ValueView::JsonList(json),
+                Type::Object => ValueView::Object(json),
             },
         })
     }
@@ -80,13 +92,13 @@ impl<'a> Value<'a> {
     /// Whether it is null, false, zero, or a text, list or object with nothing in it.
     pub fn is_empty(&self) -> bool {
         match self.view() {
-            Ok(View::Null) => true,
-            Ok(View::Bool(is)) => !is,
-            Ok(View::Integer(number)) => number == 0,
-            Ok(View::Number) => matches!(self, Self::Json(json) if json.parse() == Ok(0.0)),
-            Ok(View::Text(text)) => text.is_empty(),
-            Ok(View::List(list)) => list.is_empty(),
-            Ok(View::JsonList(json) | View::Object(json)) => {
+            Ok(ValueView::Null) => true,
+            Ok(ValueView::Bool(is)) => !is,
+            Ok(ValueView::Integer(number)) => number == 0,
+            Ok(ValueView::Number) => matches!(self, Self::Json(json) if json.parse() == Ok(0.0)),
+            Ok(ValueView::Text(text)) => text.is_empty(),
+            Ok(ValueView::List(list)) => list.is_empty(),
+            Ok(ValueView::JsonList(json) | ValueView::Object(json)) => {
                 json.bytes().all(|byte| byte.is_ascii_whitespace() || b"[]{}".contains(&byte))
                     && json.bytes().filter(|byte| b"[{".contains(byte)).count() == 1
             }
@@ -122,7 +134,7 @@ impl<'a> Value<'a> {
     /// The text that it is.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self.view() {
-            Ok(View::Text(text)) => Some(text),
+            Ok(ValueView::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -130,10 +142,10 @@ impl<'a> Value<'a> {
     /// The text that is put into a text in its place, where that is certain.
     pub(crate) fn to_text(&self) -> Result<Cow<'_, str>, Stop> {
         Ok(match self.view()? {
-            View::Text(text) => text,
-            View::Null => Cow::Borrowed("null"),
-            View::Bool(is) => Cow::Borrowed(if is { "true" } else { "false" }),
-            View::Integer(number) => Cow::Owned(number.to_string()),
+            ValueView::Text(text) => text,
+            ValueView::Null => Cow::Borrowed("null"),
+            ValueView::Bool(is) => Cow::Borrowed(if is { "true" } else { "false" }),
+            ValueView::Integer(number) => Cow::Owned(number.to_string()),
             _ => return Err(Stop::Defer),
         })
     }
@@ -145,10 +157,10 @@ impl<'a> Value<'a> {
         mut call: impl FnMut(Value<'a>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         match self.view()? {
-            View::List(list) => list.iter().try_for_each(|element| call(element.clone())),
-            View::JsonList(json) => elements(json, |element| call(Value::Json(element)))?,
+            ValueView::List(list) => list.iter().try_for_each(|element| call(element.clone())),
+            ValueView::JsonList(json) => elements(json, |element| call(Value::Json(element)))?,
             // A name may stand twice in an object.
-            View::Object(_) => Err(Stop::Defer),
+            ValueView::Object(_) => Err(Stop::Defer),
             _ if lenient => Ok(()),
             _ => Err(Stop::Defer),
         }
@@ -214,11 +226,11 @@ impl<'a> Value<'a> {
             different => return Ok(different),
         }
         match (self.view()?, other.view()?) {
-            (View::Null, View::Null) => Ok(Ordering::Equal),
-            (View::Bool(left), View::Bool(right)) => Ok(left.cmp(&right)),
-            (View::Integer(left), View::Integer(right)) => Ok(left.cmp(&right)),
+            (ValueView::Null, ValueView::Null) => Ok(Ordering::Equal),
+            (ValueView::Bool(left), ValueView::Bool(right)) => Ok(left.cmp(&right)),
+            (ValueView::Integer(left), ValueView::Integer(right)) => Ok(left.cmp(&right)),
             // As bytes of UTF-8, which sort as code points.
-            (View::Text(left), View::Text(right)) => Ok(left.cmp(&right)),
+            (ValueView::Text(left), ValueView::Text(right)) => Ok(left.cmp(&right)),
             _ => Err(Stop::Defer),
         }
     }

@@ -3,23 +3,23 @@
 
 use std::fs;
 
-use berth_mapping::{Batch, Expression, Found, Outcome, Paths};
+use berth_mapping::{DocumentReader, EvaluationResult, Expression, Found, PathTree};
 use serde_json::Value;
 
 /// The value of an expression on a document; none where a whole JQ is needed.
 fn evaluate(code: &str, document: &str) -> Option<String> {
-    let mut paths = Paths::default();
+    let mut paths = PathTree::default();
     let expression = Expression::parse(code)?.place(&mut paths);
     let mut found = Found::default();
     paths.find(document, &mut found).unwrap();
     match expression.evaluate(&found) {
-        Outcome::Value(value) => {
+        EvaluationResult::Value(value) => {
             let mut out = Vec::new();
             value.write(&mut out);
             Some(String::from_utf8(out).unwrap())
         }
-        Outcome::Nothing => Some("nothing".to_owned()),
-        Outcome::Deferred => None,
+        EvaluationResult::Nothing => Some("nothing".to_owned()),
+        EvaluationResult::Deferred => None,
     }
 }
 
@@ -75,13 +75,13 @@ fn frequent_forms_are_evaluated_on_texts() {
 
 #[test]
 fn what_expressions_read_is_found_and_nothing_else() {
-    let mut paths = Paths::default();
+    let mut paths = PathTree::default();
     for path in [&["P", "Tags"][..], &["P", "State", "Name"], &["P", "Text", "x"], &["Missing"], &["No", "x"]]
     {
         paths.keep(path);
     }
     let text = r#"[{"P": {"Tags": [1], "Other": {}, "State": {"Code": 1, "Name": "on"}, "Text": "t"}, "No": null}, 5, {}]"#;
-    let mut batch = Batch::new(text).unwrap();
+    let mut batch = DocumentReader::new(text).unwrap();
     let mut found = Found::default();
     let mut pruned = Vec::new();
     while batch.next(&paths, &mut found).unwrap().is_some() {
@@ -91,7 +91,7 @@ fn what_expressions_read_is_found_and_nothing_else() {
     }
     assert_eq!(pruned, [r#"{"P":{"Tags":[1],"State":{"Name":"on"},"Text":"t"},"No":null}"#, "5", "{}"]);
     for broken in ["", "{}", "[{]", "[{}", "[{\"P\" 1}]", "[1] 2", "[{\"P\": {\"Tags\"}}]"] {
-        let read = Batch::new(broken).and_then(|mut batch| {
+        let read = DocumentReader::new(broken).and_then(|mut batch| {
             while batch.next(&paths, &mut Found::default())?.is_some() {}
             Ok(())
         });
@@ -113,7 +113,7 @@ fn default_mappings_are_evaluated_on_texts() {
             }
         }
     };
-    for folder in fs::read_dir("..").unwrap() {
+    for folder in fs::read_dir("../../plugins").unwrap() {
         let Ok(manifest) = fs::read(folder.unwrap().path().join("manifest.json")) else { continue };
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
         for kind in manifest["kinds"].as_array().unwrap() {

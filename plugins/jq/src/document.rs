@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, OnceCell},
 };
 
-use berth_mapping::{Found, Paths, append_str};
+use berth_mapping::{Found, PathTree, append_str};
 use jaq_json::{Num, Val};
 
 use crate::write::write;
@@ -13,7 +13,7 @@ use crate::write::write;
 /// A document: its text, what was found in it, and its values where an expression needs them.
 pub(crate) struct Document<'a, 'd> {
     text: &'a str,
-    paths: &'d Paths,
+    paths: &'d PathTree,
     pub(crate) found: &'d Found<'a>,
     whole: OnceCell<Val>,
     pruned: OnceCell<Val>,
@@ -21,13 +21,13 @@ pub(crate) struct Document<'a, 'd> {
 }
 
 impl<'a, 'd> Document<'a, 'd> {
-    pub(crate) fn new(text: &'a str, paths: &'d Paths, found: &'d Found<'a>) -> Self {
+    pub(crate) fn new(text: &'a str, paths: &'d PathTree, found: &'d Found<'a>) -> Self {
         let (whole, pruned) = (OnceCell::new(), OnceCell::new());
         Self { text, paths, found, whole, pruned, is_broken: Cell::new(false) }
     }
 
     /// A document of which the value is at hand.
-    pub(crate) fn with_value(value: Val, text: &'a str, paths: &'d Paths, found: &'d Found<'a>) -> Self {
+    pub(crate) fn with_value(value: Val, text: &'a str, paths: &'d PathTree, found: &'d Found<'a>) -> Self {
         Self { whole: value.into(), ..Self::new(text, paths, found) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use berth_mapping::{Outcome, Paths};
+use berth_mapping::{EvaluationResult, PathTree};
 use jaq_core::{
     Compiler, Ctx, Exn, Vars,
     data::JustLut,
@@ -69,7 +69,7 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn compile(text: &str, paths: &mut Paths) -> Result<Self, String> {
+    pub(crate) fn compile(text: &str, paths: &mut PathTree) -> Result<Self, String> {
         let code = joined_surrogates(&double_quotes(text));
         let fast = berth_mapping::Expression::parse(&code).map(|parsed| parsed.place(paths));
         let whole = OnceCell::new();
@@ -91,9 +91,9 @@ impl Expression {
     pub(crate) fn evaluate<'v>(&'v self, document: &Document<'v, '_>) -> Result<Option<Output<'v>>, String> {
         if let Some(fast) = &self.fast {
             match fast.evaluate(document.found) {
-                Outcome::Value(value) => return Ok(Some(Output::Text(value))),
-                Outcome::Nothing => return Ok(None),
-                Outcome::Deferred => {}
+                EvaluationResult::Value(value) => return Ok(Some(Output::Text(value))),
+                EvaluationResult::Nothing => return Ok(None),
+                EvaluationResult::Deferred => {}
             }
         }
         let value = if self.is_pruned { document.pruned() } else { document.whole() };

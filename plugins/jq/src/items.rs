@@ -1,6 +1,6 @@
 //! `itemsToParse`: splitting one document into several.
 
-use berth_mapping::Paths;
+use berth_mapping::PathTree;
 use jaq_json::{Map, Val};
 
 use crate::{
@@ -30,8 +30,8 @@ impl ItemsToParse {
     /// # Errors
     /// What is wrong with the expression.
     pub(crate) fn compile(expression: &str, name: &str, transform: bool) -> Result<Self, String> {
-        // Evaluated on values: nothing needs to be found for them.
-        let mut paths = Paths::default();
+        // EvaluationResult on values: nothing needs to be found for them.
+        let mut paths = PathTree::default();
         let mut compile = |text: &str| Expression::compile(text, &mut paths);
         let removal = match list_path(expression) {
             _ if !transform => Removal::Off,

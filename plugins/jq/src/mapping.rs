@@ -1,6 +1,6 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
-use berth_mapping::{Batch, Broken, Found, Paths, append_str as write_str};
+use berth_mapping::{Broken, DocumentReader, Found, PathTree, append_str as write_str};
 use jaq_json::Val;
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ const TEXTS: [&str; 3] = ["identifier", "title", "blueprint"];
 pub struct Mapping {
     environment: Val,
     /// What all expressions read of a document.
-    paths: Paths,
+    paths: PathTree,
     /// How many fields' expressions there are.
     leaves: usize,
     selector: Expression,
@@ -53,7 +53,7 @@ struct Leaf {
 #[derive(Default)]
 struct Compiling {
     /// What they read of a document.
-    paths: Paths,
+    paths: PathTree,
     /// How many there are.
     leaves: usize,
 }
@@ -153,7 +153,7 @@ impl Mapping {
         set_surroundings(now, self.environment.clone());
         let no_list = |Broken: Broken| "the documents are no JSON array".to_owned();
         let documents = std::str::from_utf8(documents).map_err(|error| error.to_string())?;
-        let mut batch = Batch::new(documents).map_err(no_list)?;
+        let mut batch = DocumentReader::new(documents).map_err(no_list)?;
         let mut found = Found::default();
         let mut report = Report::default();
         let mut index = 0;

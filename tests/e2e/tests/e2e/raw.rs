@@ -79,10 +79,8 @@ fn where_port_maps_raw_data_it_gets_that_and_is_sent_each_step() {
     world.sync().exits(0);
     let before = world.entities();
     assert_eq!(before, world.expected());
-    assert!(
-        world.port().lifecycles().is_empty() && world.port().count("/lake/write") == 0,
-        "no flag, no raw data"
-    );
+    // Without the flags it gets no raw data.
+    assert_eq!((world.port().lifecycles().len(), world.port().count("/lake/write")), (0, 0));
 
     // The organization gets the flags; one bucket goes, which is Port's to notice.
     with_flags(&world, &[TAKES, MAPS]);

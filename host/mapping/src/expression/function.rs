@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::{PathScope, Term};
 use crate::{
-    expression::{Scope, Stop, Term},
     text::{Type, member},
-    value::{Value, View},
+    value::{Stop, Value, ValueView},
 };
 
 /// A call of a function.
@@ -92,7 +92,7 @@ impl Function {
     /// Gives the values of a function that is not single, or the one of one that is.
     pub(crate) fn run<'v>(
         &'v self,
-        scope: Scope<'v, '_>,
+        scope: PathScope<'v, '_>,
         input: &Value<'v>,
         emit: &mut dyn FnMut(Value<'v>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
@@ -121,7 +121,7 @@ impl Function {
     }
 
     /// The value of a function that is single.
-    pub(crate) fn one<'v>(&'v self, scope: Scope<'v, '_>, input: &Value<'v>) -> Result<Value<'v>, Stop> {
+    pub(crate) fn one<'v>(&'v self, scope: PathScope<'v, '_>, input: &Value<'v>) -> Result<Value<'v>, Stop> {
         Ok(match self {
             Self::Not => Value::Bool(!input.is_true()),
             Self::Type => Value::Text(Cow::Borrowed(input.kind().name())),
@@ -153,7 +153,7 @@ impl Function {
             Self::Downcase => Value::Text(text(input)?.to_ascii_lowercase().into()),
             Self::Upcase => Value::Text(text(input)?.to_ascii_uppercase().into()),
             Self::Has(name) => match input.view()? {
-                View::Object(json) => Value::Bool(member(json, name)?.is_some()),
+                ValueView::Object(json) => Value::Bool(member(json, name)?.is_some()),
                 _ => return Err(Stop::Defer),
             },
             Self::Unique => unique(input)?,
@@ -165,12 +165,16 @@ impl Function {
 
 fn text<'t>(input: &'t Value<'_>) -> Result<Cow<'t, str>, Stop> {
     match input.view()? {
-        View::Text(text) => Ok(text),
+        ValueView::Text(text) => Ok(text),
         _ => Err(Stop::Defer),
     }
 }
 
-fn condition_holds<'v>(condition: &'v Term, scope: Scope<'v, '_>, value: &Value<'v>) -> Result<bool, Stop> {
+fn condition_holds<'v>(
+    condition: &'v Term,
+    scope: PathScope<'v, '_>,
+    value: &Value<'v>,
+) -> Result<bool, Stop> {
     Ok(condition.one(scope, value)?.is_true())
 }
 
@@ -188,10 +192,10 @@ fn any<'v>(input: &Value<'v>, mut holds: impl FnMut(&Value<'v>) -> Result<bool, 
 
 fn length(input: &Value<'_>) -> Result<i64, Stop> {
     match input.view()? {
-        View::Null => Ok(0),
-        View::Text(text) => i64::try_from(text.chars().count()).map_err(|_| Stop::Defer),
-        View::Integer(number) => Ok(number.abs()),
-        View::List(_) | View::JsonList(_) => input.length(),
+        ValueView::Null => Ok(0),
+        ValueView::Text(text) => i64::try_from(text.chars().count()).map_err(|_| Stop::Defer),
+        ValueView::Integer(number) => Ok(number.abs()),
+        ValueView::List(_) | ValueView::JsonList(_) => input.length(),
         _ => Err(Stop::Defer),
     }
 }
