@@ -11,10 +11,10 @@
 //!   samples.
 //!
 //! ```
-//! use berth_aws_protocol::{EndpointOptions, Service};
+//! use berth_aws_protocol::{EndpointOptions, AwsService};
 //! use serde_json::json;
 //!
-//! let operation = Service::load("ecs")?.operation("ListClusters")?;
+//! let operation = AwsService::load("ecs")?.operation("ListClusters")?;
 //! let request = operation.encode(&json!({"maxResults": 10}))?;
 //! let endpoint = operation.endpoint(&"eu-west-1".parse()?, EndpointOptions::default())?;
 //! assert_eq!(request.body, br#"{"maxResults":10}"#);

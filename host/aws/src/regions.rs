@@ -93,7 +93,7 @@ fn asked(home: &Region, hints: &RegionHints) -> Vec<Region> {
         .collect()
 }
 
-/// Regions besides the main region that are enabled in every account. These are the regions to which
+/// Regions other than the main region that are enabled in every account. These are the regions to which
 /// organizations most often limit themselves.
 fn always_enabled(partition: Partition) -> &'static [&'static str] {
     match partition {

@@ -227,7 +227,7 @@ pub enum EmptyList {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyConvention {
-    /// The service omits an empty list. Such a response cannot be told from a truncated one, so use this
+    /// The service omits an empty list. Such a response looks like a truncated one, so use this
     /// only for services that are known to do so.
     Omitted,
 }

@@ -387,7 +387,7 @@ impl SyncHostBuilder {
     ///     .plugins(PluginConfig::default())
     ///     .catalog(Arc::new(MemoryCatalog::new()))
     ///     .build()?;
-    /// // There is no plugin, hence no kind that could be asked for.
+    /// // Without a plugin there is no kind to ask for.
     /// assert!(matches!(host.sync().await, Err(SyncError::Config(_))));
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -90,7 +90,7 @@ pub struct Sandboxed {
 }
 
 impl Sandboxed {
-    /// Creates an instance and requests its manifest: the cost of every batch besides its resources.
+    /// Creates an instance and requests its manifest: the fixed cost of every batch.
     ///
     /// # Errors
     /// How it failed.

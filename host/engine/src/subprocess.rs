@@ -34,7 +34,7 @@ pub(crate) enum Limit {
     /// Core dumps: none.
     #[cfg_attr(not(unix), expect(dead_code, reason = "this platform has no such limits"))]
     NoCore,
-    /// The number of files that it may open, besides those that are open: none.
+    /// The number of files that it may open, in addition to those that are open: none.
     #[cfg(target_os = "linux")]
     NoFiles,
 }

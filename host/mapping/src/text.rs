@@ -4,7 +4,7 @@ use std::{borrow::Cow, io::Write as _};
 
 use crate::scan;
 
-/// What a text of JSON is, told by its first byte.
+/// The type of a JSON text, by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Type {
     // In the order in which JQ sorts them; false sorts before true.

@@ -95,7 +95,7 @@ mod tests {
 
     fn backlog() -> Backlog {
         let text = r#"{"resources": [{"kind": "A::B::C", "account": "111111111111", "region": "eu-west-1",
-            "resource": "r", "told": "gone", "event": {"eventName": "Delete"}}]}"#;
+            "resource": "r", "reported": "gone", "event": {"eventName": "Delete"}}]}"#;
         serde_json::from_str(text).unwrap()
     }
 

@@ -36,7 +36,7 @@ struct Language {
 const JAVASCRIPT: Language = Language {
     name: "js",
     tools: &["node", "npm"],
-    missing: ["`node` cannot be started", "install Node.js"],
+    missing: ["cannot start `node`", "install Node.js"],
     mapping: "mapping.js",
     broken: ["const broken = ;", "SyntaxError"],
     thrown: ["the mapping threw TypeError", "mapping.js:"],
@@ -51,7 +51,7 @@ const JAVASCRIPT: Language = Language {
 const PYTHON: Language = Language {
     name: "python",
     tools: &["python3"],
-    missing: ["`python3` cannot be started", "install Python"],
+    missing: ["cannot start `python3`", "install Python"],
     mapping: "mapping.py",
     broken: ["broken = = 1", "SyntaxError"],
     thrown: ["the mapping raised AttributeError", "mapping.py:"],
@@ -65,7 +65,7 @@ const PYTHON: Language = Language {
 const C: Language = Language {
     name: "c",
     tools: &["python3"],
-    missing: ["`python3` cannot be started", "install Python"],
+    missing: ["cannot start `python3`", "install Python"],
     mapping: "mapping.c",
     broken: ["int broken = ;", "expected expression"],
     thrown: ["it has no identifier for the blueprint `acmeWidget`", "#0"],
@@ -79,7 +79,7 @@ const C: Language = Language {
 const ZIG: Language = Language {
     name: "zig",
     tools: &["python3"],
-    missing: ["`python3` cannot be started", "install Python"],
+    missing: ["cannot start `python3`", "install Python"],
     mapping: "mapping.zig",
     broken: ["const broken = ;", "expected expression"],
     thrown: ["it has no identifier for the blueprint `acmeWidget`", "#0"],

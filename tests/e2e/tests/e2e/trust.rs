@@ -97,7 +97,7 @@ fn a_plugin_is_copied_where_it_is_found_with_another_lock_of_ones_own() {
     let (to, lock) = (world.folder().join("mine"), world.folder().join("team.lock"));
     let options = ["--plugins-lock", text(&lock), "--yes"];
     let add = [&["add", text(elsewhere.path()), "--to", text(&to)], &options[..]].concat();
-    world.plugin(&add).exits(0).says("copied to ").says("give ").says(" with --plugins (or BERTH_PLUGINS)");
+    world.plugin(&add).exits(0).says("copied to ").says("pass ").says(" with --plugins (or BERTH_PLUGINS)");
     let mine = ["--plugins", text(&to)];
     let list = [&["list"], &mine[..], &["--plugins-lock", text(&lock)]].concat();
     assert!(world.plugin(&list).exits(0).stdout.contains("Guests::Honest"));
