@@ -189,9 +189,9 @@ fn the_schema_agrees_with_the_host() {
 fn changes() -> Vec<(String, &'static str, Value)> {
     let steps = "/kinds/0/plan/steps";
     vec![
-        ("".to_owned(), "nmae", json!("x")),
-        ("".to_owned(), "name", json!("Bad Name")),
-        ("".to_owned(), "kinds", json!([])),
+        (String::new(), "nmae", json!("x")),
+        (String::new(), "name", json!("Bad Name")),
+        (String::new(), "kinds", json!([])),
         ("/kinds/0".to_owned(), "kind", json!("S3")),
         ("/kinds/0".to_owned(), "scope", json!("mars")),
         ("/kinds/0".to_owned(), "scope", json!("account")),

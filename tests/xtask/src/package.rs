@@ -66,7 +66,8 @@ fn published(metadata: &Value) -> Vec<(String, String)> {
 /// Whether a file is compiled where the crate is a dependency.
 fn is_compiled_by_others(file: &str) -> bool {
     let tests = file.ends_with("/tests.rs") || file.contains("/tests/");
-    file == "build.rs" || (file.starts_with("src/") && file.ends_with(".rs") && !tests)
+    let is_rust = Path::new(file).extension().is_some_and(|extension| extension == "rs");
+    file == "build.rs" || (file.starts_with("src/") && is_rust && !tests)
 }
 
 /// The lines in which a literal leads out of the package, up to the file's own tests.
