@@ -2,7 +2,7 @@
 //! regions, two kinds and two resources, in which everything happens that may happen.
 //!
 //! - [`world`] is the small world: its states, what may happen in them, and what must never happen.
-//! - [`rules`] asks the real [`Policy`](berth_sync::deletion::Policy), or one with a seeded mistake.
+//! - [`rules`] asks the real [`DeletionPolicy`](berth_sync::deletion::DeletionPolicy), or one with a seeded mistake.
 //! - [`scenario`] lists what is explored, and [`mutant`] the mistakes.
 //! - [`explore`] visits every state, and finds shortest counterexamples.
 //!
