@@ -16,7 +16,7 @@ pub(crate) fn key_digest(key: &EntityKey) -> u128 {
 }
 
 /// Returns the digest of a key from its parts.
-pub(crate) fn digest_of(blueprint: &str, identifier: &str) -> u128 {
+pub fn digest_of(blueprint: &str, identifier: &str) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(blueprint.as_bytes());
     // A byte that no text contains, so that different pairs have different bytes.

@@ -43,6 +43,7 @@ mod written;
 
 pub use berth_core::UnitCounts;
 pub use check::{Check, Finding, check};
+pub use content::digest_of;
 pub use diff::{Change, FieldChange};
 pub use live::{AccountCache, Backlog, Gate, LiveEvents, LiveOptions, LiveParts, Submission, WriteArbiter};
 pub use misconfigured::Misconfiguration;

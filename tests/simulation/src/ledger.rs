@@ -92,7 +92,16 @@ impl<S: LedgerReader + ?Sized> LedgerReader for SimulatedReader<S> {
 
 impl LedgerSession for SimulatedReader<dyn LedgerSession> {
     fn record(&self, entries: &[(u128, Option<LedgerEntry>)]) -> Result<(), Problem> {
-        call(&self.net, true, || self.session.record(entries))
+        call(&self.net, true, || self.session.record(entries))?;
+        let mut state = self.net.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, entry) in entries {
+            if entry.is_some() {
+                state.recorded.insert(*key);
+            } else {
+                state.recorded.remove(key);
+            }
+        }
+        Ok(())
     }
 
     fn record_producers(&self, entries: &[(u128, Producers)]) -> Result<(), Problem> {

@@ -140,6 +140,8 @@ fn last(stage: &Stage, scenario: &Scenario, dir: &Path) {
         let mut state = stage.state();
         state.touched.clear();
         state.account_restored = false;
+        state.tags_unknown = false;
+        state.two_hosts = false;
     }
     stage.publish_mapping();
     // A removed account or region is removed for good after some resyncs, if there is a ledger.

@@ -16,7 +16,7 @@ use berth_ledger::{FileLedger, LedgerConfig};
 use berth_port::{PortCatalog, PortConfig, ProcessingMode};
 use berth_sync::{
     AccountCache, LiveEvents, LiveOptions, LiveParts, NullObserver, Report, SyncError, SyncOptions,
-    WriteArbiter,
+    WriteArbiter, digest_of,
 };
 use port_stand_in::PortStandIn;
 use serde_json::{Value, json};
@@ -204,7 +204,7 @@ impl Stage {
                 let held = self.port.entity(&key.0, &key.1).unwrap_or_default();
                 let mut state = self.state();
                 state.note(&format!("{writer} writes {key:?}"));
-                state.touched.insert(key.clone());
+                state.touch(key.clone());
                 state.foreign.insert(key, held);
             }
         };
@@ -229,7 +229,7 @@ impl Stage {
                 {
                     let mut state = self.state();
                     state.note(&format!("a person deletes {key:?}"));
-                    state.touched.insert(key);
+                    state.touch(key);
                 }
             }
             Act::BreakBlueprint(kind) => {
@@ -286,10 +286,12 @@ impl Stage {
                 What::Act(0, act) => self.act(act),
                 What::LedgerLost => {
                     self.state().count("host: ledger lost");
+                    self.state().recorded.clear();
                     _ = std::fs::remove_dir_all(dir);
                 }
                 What::LedgerTorn => {
                     self.state().count("host: ledger torn");
+                    self.state().recorded.clear();
                     tear(&dir.join("ledger.redb"));
                 }
                 What::Skew(seconds) => os::set_ahead(*seconds),
@@ -314,12 +316,17 @@ impl Stage {
         os::set_ahead(0);
     }
 
-    /// Whether the entity of an account is in Port that somebody deleted in the last process.
+    /// Whether somebody deleted the entity of an account in the last process, and the next one cannot see that: it is in
+    /// Port again, or the ledger has no record of it.
     fn account_restored(&self) -> bool {
         let state = self.state();
         let mut deleted =
             state.touched.iter().filter(|key| is_account(key) && !state.foreign.contains_key(*key));
-        deleted.any(|key| self.port.entity(&key.0, &key.1).is_some())
+        deleted.any(|(blueprint, identifier)| {
+            let recorded = state.recorded.contains(&digest_of(blueprint, identifier));
+            let has_record = recorded || !self.scenario.ledger;
+            !has_record || self.port.entity(blueprint, identifier).is_some()
+        })
     }
 
     /// Runs one process of the host; none when it is killed.
@@ -475,7 +482,11 @@ impl Stage {
         }) else {
             return;
         };
-        self.state().count("host: two at once");
+        {
+            let mut state = self.state();
+            state.count("host: two at once");
+            state.two_hosts = true;
+        }
         tokio::time::sleep(Duration::from_millis(delay)).await;
         let net = Net { has_ledger: false, ..net.clone() };
         let Ok((source, catalog, mapper)) = self.seams(&net) else { return };

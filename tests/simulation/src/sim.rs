@@ -77,6 +77,20 @@ pub struct State {
     /// next process began. No listing shows that, so the relations that Port cleared stay empty until everything is
     /// verified.
     pub account_restored: bool,
+    /// In which order others wrote entities and the host looked at blueprints: the last of each.
+    touched_at: BTreeMap<EntityKey, u64>,
+    looked_at: BTreeMap<String, u64>,
+    order: u64,
+    /// Keys with a record in the ledger.
+    pub recorded: BTreeSet<u128>,
+    /// Accounts that a process of the host has read.
+    read: BTreeSet<usize>,
+    /// Whether a second host runs in this process. It writes without the ledger, which then does not know what that was.
+    pub two_hosts: bool,
+    /// Whether a second host may have written entities without tags that AWS did not give yet. The ledger still has the
+    /// tags that the first host wrote, so they come back when everything is verified.
+    pub tags_unknown: bool,
+    tags_lagged: bool,
     trace: Sha256,
     /// The trace as text, where it is wanted.
     pub reported: Option<String>,
@@ -114,6 +128,14 @@ impl State {
             foreign: BTreeMap::new(),
             touched: BTreeSet::new(),
             account_restored: false,
+            touched_at: BTreeMap::new(),
+            looked_at: BTreeMap::new(),
+            order: 0,
+            recorded: BTreeSet::new(),
+            read: BTreeSet::new(),
+            two_hosts: false,
+            tags_unknown: false,
+            tags_lagged: false,
             trace: Sha256::new(),
             reported: traces.then(String::new),
             draws: Draws::new(!scenario.seed),
@@ -127,8 +149,11 @@ impl State {
         self.calls = 0;
         self.dead = false;
         self.tags_failed = false;
+        self.tags_unknown |= self.two_hosts && self.tags_lagged;
+        (self.two_hosts, self.tags_lagged) = (false, false);
         self.lagged.clear();
         self.touched.clear();
+        self.read.extend(self.world.listed());
     }
 
     /// Has something fail.
@@ -214,6 +239,7 @@ impl State {
             _ => None,
         })?;
         self.tags_failed |= call == Call::Tags;
+        self.tags_lagged |= call == Call::Tags && fault == AwsFault::LaggingDescribe;
         self.count(&format!("aws: {call:?} {fault:?}"));
         Some(fault)
     }
@@ -221,6 +247,19 @@ impl State {
     /// Whether a resource may be left out of an answer.
     pub fn lag(&mut self, key: crate::world::Key) -> bool {
         self.may_lag && self.lagged.insert(key)
+    }
+
+    /// Others write an entity now.
+    pub fn touch(&mut self, key: EntityKey) {
+        self.order += 1;
+        self.touched_at.insert(key.clone(), self.order);
+        self.touched.insert(key);
+    }
+
+    /// The host looks at entities of a blueprint now.
+    fn looked_at(&mut self, blueprint: &str) {
+        self.order += 1;
+        self.looked_at.insert(blueprint.to_owned(), self.order);
     }
 
     /// Whether relations to an account may be empty, as somebody touched its entity.
@@ -284,6 +323,13 @@ impl State {
     fn judge(&mut self, gone: &EntityKey, writer: &str, has_ledger: bool) {
         let name = format!("{}/{}", gone.0, gone.1);
         if !is_ours(writer) {
+            let looked = self.looked_at.get(&gone.0);
+            if looked.is_some() && self.touched_at.get(gone) > looked {
+                // They wrote it between the host's look and its deletion.
+                self.count("races: others write while the host deletes");
+                self.foreign.remove(gone);
+                return;
+            }
             self.violation(format!("an entity of somebody else is deleted: {name} of {writer}"));
         }
         match self.world.standing(gone) {
@@ -296,7 +342,9 @@ impl State {
             }
             standing => {
                 let since = |account: Option<usize>| {
-                    account.and_then(|account| self.unlisted.get(&account)).copied().unwrap_or_default()
+                    // What no host ever read has produced nothing.
+                    let read = account.filter(|account| self.read.contains(account));
+                    read.and_then(|account| self.unlisted.get(&account)).copied().unwrap_or_default()
                 };
                 let since = match standing {
                     Standing::AccountGone(owner, shared) => Some(since(Some(owner)).max(since(shared))),
@@ -525,6 +573,11 @@ impl Net {
     async fn ask_port(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         let deletes = Route::Delete.hits(request.method(), request.uri().path());
         let writes = Route::Upsert.hits(request.method(), request.uri().path());
+        if Route::Search.hits(request.method(), request.uri().path())
+            && let Some(blueprint) = request.uri().path().split('/').nth(3)
+        {
+            self.state().looked_at(blueprint);
+        }
         let before = if deletes { self.port.writers() } else { BTreeMap::new() };
         let (mut parts, body) = request.into_parts();
         if let Some(path) = parts.uri.path_and_query() {

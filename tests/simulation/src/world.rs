@@ -235,6 +235,11 @@ impl World {
         }
     }
 
+    /// The accounts that the settings name.
+    pub fn listed(&self) -> impl Iterator<Item = usize> {
+        self.scope.listed.iter().copied()
+    }
+
     /// A process of the host begins.
     pub fn begin(&mut self) {
         self.tick += 1;

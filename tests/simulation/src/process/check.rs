@@ -23,10 +23,15 @@ impl Stage {
 
     /// What has to hold after every resync that was not killed.
     pub(super) fn check(&self, report: &Report) {
-        let (expected, tags_failed, skip) = {
+        let (expected, tags_failed, tags_unknown, skip) = {
             let state = self.state();
             let quiet = state.world.scope().mapping.iter().all(|entry| !entry.nameless);
-            (state.world.expected(), state.tags_failed, !quiet || state.world.begun_scope_changed())
+            (
+                state.world.expected(),
+                state.tags_failed,
+                state.tags_unknown,
+                !quiet || state.world.begun_scope_changed(),
+            )
         };
         for unit in &report.units {
             if let UnitState::Failed(problem) | UnitState::Skipped(problem) = &unit.state {
@@ -65,7 +70,13 @@ impl Stage {
                 (state.world.is_unchanged(key), touched, state.has_lagged(key))
             };
             if settled && !touched && !lagged {
-                self.check_entity("after a resync that read it", entity, key, resource, !tags_failed);
+                self.check_entity(
+                    "after a resync that read it",
+                    entity,
+                    key,
+                    resource,
+                    !(tags_failed || tags_unknown),
+                );
             }
         }
     }
