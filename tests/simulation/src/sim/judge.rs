@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{State, is_ours};
+use super::{State, is_account, is_ours};
 use crate::world::{EntityKey, Kind, Standing};
 
 impl State {
@@ -40,14 +40,22 @@ impl State {
             {
                 self.count("deletions: of a region, without a record");
             }
+            // Without a record, the account's own entity says that the account was read once: somebody took it over.
+            Standing::AccountGone(..)
+                if (!has_ledger || self.lost_records)
+                    && gone.0.starts_with(Kind::Subnet.blueprint())
+                    && self.foreign.keys().any(is_account) =>
+            {
+                self.count("deletions: of an account, without a record");
+            }
             standing => {
-                let since = |account: Option<usize>| {
-                    // What no host ever read has produced nothing.
-                    let read = account.filter(|account| self.read.contains(account));
-                    read.and_then(|account| self.unlisted.get(&account)).copied().unwrap_or_default()
-                };
+                // An account that no host ever read has produced nothing.
+                let since =
+                    |account: &usize| self.unlisted.get(account).filter(|_| self.read.contains(account));
                 let since = match standing {
-                    Standing::AccountGone(owner, shared) => Some(since(Some(owner)).max(since(shared))),
+                    Standing::AccountGone(owner, shared) => {
+                        [Some(owner), shared].iter().flatten().filter_map(since).max().copied()
+                    }
                     Standing::RegionOff => Some(self.narrowed),
                     Standing::Live | Standing::Stale => None,
                 };
