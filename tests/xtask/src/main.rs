@@ -13,7 +13,6 @@ mod deploy;
 mod dist;
 mod fuzz;
 mod image;
-mod lengths;
 mod miri;
 mod models;
 mod package;

@@ -5,6 +5,7 @@ mod arrows;
 mod circles;
 mod code;
 mod contracts;
+mod lengths;
 mod names;
 mod texts;
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use self::code::Source;
 use crate::{
-    defects, lengths, pages,
+    defects, pages,
     repo::{self, Repo},
     security,
 };

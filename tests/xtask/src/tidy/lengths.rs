@@ -10,7 +10,6 @@ const FILE: usize = 600;
 /// Files and functions of the tests that are longer, with the lines that they may have. None of the host.
 const LONGER: &[(&str, usize)] = &[
     ("tests/e2e/tests/e2e/live.rs a_bucket_a_function_and_an_instance_follow_their_events", 119),
-    ("tests/e2e/tests/e2e/raw.rs where_port_maps_raw_data_it_gets_that_and_is_told_each_step", 81),
     ("tests/e2e/tests/e2e/status.rs everybody_can_use_the_page", 88),
     ("tests/e2e/tests/e2e/status/example.rs data", 164),
     ("tests/model/src/rules.rs", 790),
