@@ -33,7 +33,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const SIGNATURE: &str = "io.github.berth-sync.minisig";
 /// The largest plugin that is pulled.
 const COMPONENT_BYTES: usize = 256 << 20;
-/// The scheme that tells a reference from a file on the command line.
+/// The scheme that distinguishes a reference from a file on the command line.
 const SCHEME: &str = "oci://";
 
 /// The variable that names a token service of another domain, which also gets the password.

@@ -471,7 +471,7 @@ pub trait KindReads: Sized {
     /// How its resources are fetched, to be changed.
     fn plan_mut(&mut self) -> &mut FetchPlan;
 
-    /// Which events tell of its resources.
+    /// Which events report changes of its resources.
     fn events(&self) -> Option<&EventRules>;
 
     /// The regions that have it, where not all do.

@@ -20,7 +20,7 @@ use crate::{
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
     isolation::{self, Placed},
-    output::{Evaluated, MappedDocuments},
+    output::{Evaluated, ResourceDocuments},
     plugin::{Lazy, descriptive_name, output_bound},
     runtime::Runtime,
     sandbox::{Bounds, Guest, LogContext, PluginFailure},
@@ -35,13 +35,13 @@ pub(crate) struct Jq {
     pub(crate) lease: Option<Arc<Lease>>,
     pub(crate) evaluator: Lazy<Placed<Evaluator>>,
     environment: Variables,
-    idle: Mutex<Vec<MappingProcess>>,
+    idle: Mutex<Vec<MappingInstance>>,
     most_idle: usize,
     pub(crate) used: UseMeter,
 }
 
 /// An instance that has compiled a mapping.
-struct MappingProcess {
+struct MappingInstance {
     mapping: Arc<[u8]>,
     at: At,
 }
@@ -99,7 +99,7 @@ impl Jq {
         kind: &Kind,
         context: &MapContext,
         resource: &ResourceConfig,
-        documents: &MappedDocuments,
+        documents: &ResourceDocuments,
     ) -> Result<MapReport, Problem> {
         if documents.is_empty() {
             return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
@@ -178,7 +178,7 @@ impl Call<'_> {
     }
 
     /// Returns an instance that has compiled the mapping: a kept one, or a new one.
-    fn session(&self, deadline: Duration) -> Result<MappingProcess, Fault> {
+    fn session(&self, deadline: Duration) -> Result<MappingInstance, Fault> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = idle.iter().position(|session| session.mapping == self.mapping) {
             return Ok(idle.remove(at));
@@ -200,7 +200,7 @@ impl Call<'_> {
             }
             Placed::Apart(apart) => {
                 let former = match self.oldest() {
-                    Some(MappingProcess { at: At::Apart(session), .. }) => Some(*session),
+                    Some(MappingInstance { at: At::Apart(session), .. }) => Some(*session),
                     _ => None,
                 };
                 let compiled = isolation::MappingProcess::compile(
@@ -213,17 +213,17 @@ impl Call<'_> {
                 At::Apart(Box::new(compiled.map_err(Fault::Mapping)?))
             }
         };
-        Ok(MappingProcess { mapping: Arc::clone(&self.mapping), at })
+        Ok(MappingInstance { mapping: Arc::clone(&self.mapping), at })
     }
 
     /// Returns the least recently used instance, if the maximum number exists. Starting a process takes
     /// longer than compiling a mapping in a process that has another one.
-    fn oldest(&self) -> Option<MappingProcess> {
+    fn oldest(&self) -> Option<MappingInstance> {
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
         (idle.len() >= self.jq.most_idle && !idle.is_empty()).then(|| idle.remove(0))
     }
 
-    fn keep(&self, session: MappingProcess) {
+    fn keep(&self, session: MappingInstance) {
         // Memory never shrinks, and the leftovers of expressions must not accumulate.
         if session.at.memory() > self.runtime.limits.memory_bytes / 2 {
             return;
@@ -239,7 +239,7 @@ impl Call<'_> {
 
     /// Evaluates each document alone, so that a document that crashes the evaluation affects only itself.
     /// All of them together have the time of one batch.
-    fn one_by_one(&self, documents: &MappedDocuments, failure: PluginFailure) -> Result<Evaluated, Fault> {
+    fn one_by_one(&self, documents: &ResourceDocuments, failure: PluginFailure) -> Result<Evaluated, Fault> {
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
         let mut all =

@@ -73,7 +73,7 @@ use blueprints::Blueprints;
 use cache::CodeCache;
 use isolation::Pool;
 use loader::Loader;
-use output::{MappedDocuments, PluginOutput};
+use output::{PluginOutput, ResourceDocuments};
 use plugin::Plugin;
 use runtime::Runtime;
 use set::{Loaded, PluginSet};
@@ -409,7 +409,7 @@ impl MapperSnapshot for Snapshot {
             let nonsense = |what| failure(sandbox::PluginFailure::Nonsense(what));
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
-                    let documents: MappedDocuments =
+                    let documents: ResourceDocuments =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let mapped = jq.map(runtime, &kind, &context, &resource, &documents);
                     let mut report = mapped.map_err(|problem| match documents.check() {
@@ -425,7 +425,7 @@ impl MapperSnapshot for Snapshot {
                     Ok(report)
                 }
                 (Mapping::Documents, _) => {
-                    let mut documents: MappedDocuments =
+                    let mut documents: ResourceDocuments =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let resources = documents.resources();
                     let errors = std::mem::take(documents.errors());
@@ -438,7 +438,7 @@ impl MapperSnapshot for Snapshot {
                     report.resources = report.entities.len() + report.errors.len();
                     blueprints.check(&report.entities).map_err(failure)?;
                     if wanted {
-                        let documents = plugin.map::<MappedDocuments>(runtime, &kind, &context, &page);
+                        let documents = plugin.map::<ResourceDocuments>(runtime, &kind, &context, &page);
                         let documents = documents.and_then(|documents| {
                             documents.into_documents().map_err(sandbox::PluginFailure::Nonsense)
                         });

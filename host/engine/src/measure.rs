@@ -14,7 +14,7 @@ use crate::{
     isolation,
     jq::Jq,
     loader::Loader,
-    output::{MappedDocuments, PluginOutput},
+    output::{PluginOutput, ResourceDocuments},
     plugin::{Plugin, output_bound},
     policy::Trust,
     runtime::Runtime,
@@ -131,7 +131,7 @@ impl Sandboxed {
     /// # Errors
     /// How it failed.
     pub fn documents(&self, kind: &Kind, context: &MapContext, page: &RawPage) -> Result<usize, Problem> {
-        let documents: Result<MappedDocuments, _> =
+        let documents: Result<ResourceDocuments, _> =
             self.plugin.map(&self.loader.runtime, kind, context, page);
         documents.map(|documents| documents.resources()).map_err(|failure| failure.problem())
     }
@@ -169,7 +169,7 @@ impl Expressions {
         page: &RawPage,
     ) -> Result<MapReport, Problem> {
         let runtime = &self.loader.runtime;
-        let documents: MappedDocuments =
+        let documents: ResourceDocuments =
             plugin.plugin.map(runtime, kind, context, page).map_err(|failure| failure.problem())?;
         self.jq.map(runtime, kind, context, resource, &documents)
     }
@@ -194,5 +194,5 @@ pub fn read(bytes: &[u8], count: usize) -> Result<MapReport, String> {
 /// # Errors
 /// What is invalid, with its place.
 pub fn read_documents(bytes: &[u8], count: usize) -> Result<Vec<Document>, String> {
-    MappedDocuments::read(bytes, count).and_then(MappedDocuments::into_documents)
+    ResourceDocuments::read(bytes, count).and_then(ResourceDocuments::into_documents)
 }

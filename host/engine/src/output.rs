@@ -52,24 +52,23 @@ impl PluginOutput for MapReport {
     }
 }
 
-/// Resource documents, for mappings in JQ: a list of JSON as the plugin wrote it. It is told where each document
-/// begins and ends; what stands within is [checked](Self::check) only by whoever needs to know, as the JQ component
-/// takes any text.
+/// Resource documents, for mappings in JQ: the plugin's JSON list, and where each document begins and ends. The JQ
+/// component accepts any text, so a document is [checked](Self::check) only when the host keeps it or mapping fails.
 #[derive(Debug)]
-pub(crate) struct MappedDocuments {
+pub(crate) struct ResourceDocuments {
     list: String,
     /// Where in the list each document is, with the position of the resource it is of.
     places: Vec<(usize, Range<usize>)>,
     pub(crate) errors: Vec<ItemError>,
 }
 
-impl Default for MappedDocuments {
+impl Default for ResourceDocuments {
     fn default() -> Self {
         Self { list: "[]".to_owned(), places: Vec::new(), errors: Vec::new() }
     }
 }
 
-impl MappedDocuments {
+impl ResourceDocuments {
     /// Returns the number of resources, including those that failed.
     pub(crate) fn resources(&self) -> usize {
         self.places.len() + self.errors.len()
@@ -135,16 +134,15 @@ impl MappedDocuments {
     }
 }
 
-impl PluginOutput for MappedDocuments {
+impl PluginOutput for ResourceDocuments {
     const OUTPUT: OutputForm = OutputForm::Documents;
 
     fn read(bytes: &[u8], count: usize) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| format!("the text is not UTF-8 from byte {} on", error.valid_up_to()))?;
+        let text = utf8(bytes)?;
         if let Some((list, errors)) = Self::split(text) {
             return Self::of(list.to_owned(), errors, count);
         }
-        // It tells what is wrong, or takes what is unusual.
+        // The parser accepts unusual forms, and says what is wrong with others.
         let WireDocuments { documents, errors } = parse(bytes)?;
         let list: Vec<&str> = documents.iter().map(|document| document.get()).collect();
         Self::of(format!("[{}]", list.join(",")), errors, count)
@@ -209,10 +207,13 @@ fn check(errors: &[ItemError], count: usize) -> Result<(), String> {
     Ok(())
 }
 
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+}
+
 /// Parses JSON. Only when that fails it is done again, in the slower way that tells the place.
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?;
+    let text = utf8(bytes)?;
     serde_json::from_str(text).map_err(|error| {
         let mut reader = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut reader) {
@@ -363,15 +364,15 @@ mod tests {
     fn documents_are_assigned_to_their_resources() {
         let output = r#"{"documents": [{"a": 1}, {"b": 2}, {"c": 3}],
             "errors": [{"index": 1, "resource": "r", "reason": "why"}]}"#;
-        let documents = MappedDocuments::read(output.as_bytes(), 4).unwrap();
+        let documents = ResourceDocuments::read(output.as_bytes(), 4).unwrap();
         let found: Vec<(usize, &str)> = documents.iter().collect();
         assert_eq!(found, [(0, r#"{"a": 1}"#), (2, r#"{"b": 2}"#), (3, r#"{"c": 3}"#)]);
         assert_eq!(documents.errors.len(), 1);
-        let more = MappedDocuments::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap();
+        let more = ResourceDocuments::read(b"{\"documents\": [1, 2, 3]}", 2).unwrap();
         assert_eq!(more.iter().last(), Some((1, "3")));
-        let mut all = MappedDocuments::default();
+        let mut all = ResourceDocuments::default();
         all.add(5, more);
-        all.add(7, MappedDocuments::read(br#"{"\u0064ocuments": ["x"]}"#, 1).unwrap());
+        all.add(7, ResourceDocuments::read(br#"{"\u0064ocuments": ["x"]}"#, 1).unwrap());
         assert_eq!(all.list(), r#"[1,2,3,"x"]"#);
         assert_eq!(all.iter().map(|(index, _)| index).collect::<Vec<_>>(), [5, 5, 5, 7]);
         assert_eq!(all.into_documents().unwrap().len(), 4);
@@ -385,10 +386,10 @@ mod tests {
             ("{\"documents\": [1], \"more\": 2}", "unknown field `more`"),
             ("{\"errors\": []}", "missing field `documents`"),
         ] {
-            let refused = MappedDocuments::read(output.as_bytes(), 3).unwrap_err();
+            let refused = ResourceDocuments::read(output.as_bytes(), 3).unwrap_err();
             assert!(refused.contains(expected), "{output}: {refused}");
         }
-        let documents = MappedDocuments::read(b"{\"documents\": [{\"a\": nonsense}]}", 1).unwrap();
+        let documents = ResourceDocuments::read(b"{\"documents\": [{\"a\": nonsense}]}", 1).unwrap();
         assert!(documents.check().is_err() && documents.into_documents().is_err());
     }
 
@@ -451,7 +452,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), count in 0usize..4) {
             let _ = MapReport::read(&bytes, count);
-            let _ = MappedDocuments::read(&bytes, count);
+            let _ = ResourceDocuments::read(&bytes, count);
             let _ = Evaluated::read(&bytes);
         }
     }

@@ -120,10 +120,7 @@ impl PathTree {
             return Err(Broken);
         }
         while reader.another(&mut first, b'}')? {
-            let (key, escapes) = reader.string()?;
-            if !reader.take(b':') {
-                return Err(Broken);
-            }
+            let (key, escapes) = reader.name()?;
             let mut child = None;
             for candidate in children {
                 if is_name(key, escapes, &self.nodes[*candidate].name)? {

@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         next
     }
 
-    /// Takes the text of a string, with its quotes, and tells whether it has escapes.
+    /// Takes the text of a string, with its quotes, and returns whether it has escapes.
     #[inline]
     pub(crate) fn string(&mut self) -> Result<(&'a str, bool), Broken> {
         if !self.take(b'"') {
@@ -95,6 +95,13 @@ impl<'a> Reader<'a> {
         let (end, escapes) = scan::string_end(self.text.as_bytes(), self.at).ok_or(Broken)?;
         self.at = end;
         Ok((self.since(from)?, escapes))
+    }
+
+    /// Takes the name of a member like a [string](Self::string), and the colon behind it.
+    #[inline]
+    pub(crate) fn name(&mut self) -> Result<(&'a str, bool), Broken> {
+        let name = self.string()?;
+        if self.take(b':') { Ok(name) } else { Err(Broken) }
     }
 
     /// Takes the text of the next value.
@@ -128,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The elements of a list in JSON, as texts. They are told apart, not checked.
+/// Returns the elements of a list in JSON, as texts. Finds where each ends, and does not check it.
 ///
 /// # Errors
 /// When the text is no list, as far as it is looked at.
@@ -145,8 +152,8 @@ pub fn split_list(list: &str) -> Result<Vec<&str>, Broken> {
     if reader.peek().is_some() { Err(Broken) } else { Ok(found) }
 }
 
-/// The members of an object in JSON, as texts: names with their quotes, and values. They are told apart, not
-/// checked.
+/// Returns the members of an object in JSON, as texts: names with their quotes, and values. Finds where each ends,
+/// and does not check it.
 ///
 /// # Errors
 /// When the text is no object, as far as it is looked at.
@@ -158,10 +165,7 @@ pub fn split_object(object: &str) -> Result<Vec<(&str, &str)>, Broken> {
         return Err(Broken);
     }
     while reader.another(&mut first, b'}')? {
-        let (name, _) = reader.string()?;
-        if !reader.take(b':') {
-            return Err(Broken);
-        }
+        let (name, _) = reader.name()?;
         found.push((name, reader.value()?));
     }
     if reader.peek().is_some() { Err(Broken) } else { Ok(found) }
@@ -193,10 +197,7 @@ pub(crate) fn member<'a>(object: &'a str, name: &str) -> Result<Option<&'a str>,
         return Err(Broken);
     }
     while reader.another(&mut first, b'}')? {
-        let (key, escapes) = reader.string()?;
-        if !reader.take(b':') {
-            return Err(Broken);
-        }
+        let (key, escapes) = reader.name()?;
         let value = reader.value()?;
         if is_name(key, escapes, name)? {
             found = Some(value);

@@ -173,8 +173,7 @@ impl UnitTask {
         mapped
     }
 
-    /// Counts a page, logs what failed in it, and hands on its documents and entities. The error fails the
-    /// unit.
+    /// Counts a page, logs its failures, and sends its documents and entities. An error fails the unit.
     async fn take(
         &self,
         unit: &Unit,
@@ -214,7 +213,7 @@ impl UnitTask {
         self.send(entities, &partial, since).await
     }
 
-    /// Hands entities to the writing side.
+    /// Sends entities to the writer.
     async fn send(&self, entities: Vec<Entity>, partial: &[bool], since: Instant) -> Result<(), Problem> {
         for (at, entity) in entities.into_iter().enumerate() {
             let partial = partial.get(at).copied().unwrap_or_default();
@@ -236,15 +235,15 @@ impl UnitTask {
     }
 }
 
-/// What a unit's resources are to become.
+/// How to map a unit's resources.
 struct Wanted<'u> {
     mapper: &'u Arc<dyn MapperSnapshot>,
     mapping: &'u Mapping,
-    /// Whether documents are wanted besides.
+    /// Whether to return documents in addition to entities.
     documents: bool,
 }
 
-/// A page of a unit that was mapped, well or not.
+/// The result of mapping a page of a unit.
 struct MappedPage {
     /// How many elements were mapped.
     count: usize,
@@ -257,7 +256,7 @@ struct MappedPage {
     report: Result<MapReport, MapError>,
 }
 
-/// What is known of a unit so far.
+/// The results of a unit so far.
 #[derive(Default)]
 struct Findings {
     counts: UnitCounts,
@@ -275,7 +274,7 @@ impl Findings {
         self.failures.extend(lost.into_iter().map(|failure| (failure.resource, failure.problem)));
     }
 
-    /// Adds what mapping gave, and gives it back without its errors and without the fields that gave nothing.
+    /// Adds the result of mapping, and returns it without its errors and misconfigured fields.
     fn add_mapped(&mut self, entry: EntryIndex, mut report: MapReport, only_documents: bool) -> MapReport {
         self.counts.filtered += report.filtered as u64;
         self.counts.mapped += report.entities.len() as u64;

@@ -136,7 +136,7 @@ impl Writer {
         written
     }
 
-    /// Begins a request of the catalog. So many entities were `written` before it.
+    /// Starts a request to the catalog. `written` is the number of entities written before it.
     fn step(&self, request: CatalogRequest, written: u64) -> BoxFuture<'_, Step> {
         match request {
             CatalogRequest::Compare(blueprint, batch) => {
@@ -153,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// Takes what a request of the catalog gave.
+    /// Processes the result of a request to the catalog.
     fn finished(
         &self,
         step: Step,

@@ -181,7 +181,7 @@ impl Watch {
     /// Runs the resync.
     ///
     /// # Errors
-    /// [`NoReport`]. Berth tells Port when a resync is aborted.
+    /// [`NoReport`]. Berth reports an aborted resync to Port.
     pub(super) async fn run(&self, made: &Host, mode: Mode) -> Result<Report, NoReport> {
         self.metrics.watch(&made.sync, Some(&made.engine));
         self.metrics.begun();

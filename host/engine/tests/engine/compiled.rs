@@ -1,4 +1,4 @@
-//! Compiled code on disk: when it is kept, when it is made anew, and whose is not run.
+//! Compiled code on disk: when it is kept, when it is compiled again, and whose is not run.
 
 use std::{
     fs,
@@ -140,7 +140,7 @@ async fn code_that_others_could_have_written_is_not_run() {
             fs::set_permissions(file, fs::Permissions::from_mode(open)).unwrap();
             honest_still_works(&start()).await;
             let now = fs::metadata(file).unwrap().permissions().mode() & 0o777;
-            assert_eq!(now & 0o022, 0, "{} is written anew, not used", file.display());
+            assert_eq!(now & 0o022, 0, "{} is written again, not used", file.display());
         }
     }
     let elsewhere = cache.path().join("elsewhere");
