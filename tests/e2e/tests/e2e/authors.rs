@@ -7,7 +7,8 @@ use berth_e2e::{World, repository};
 use serde_json::{Value, json};
 
 /// Lets the binary find cargo, and has it build where the bundled plugins were built: the macros of the SDK are
-/// compiled there.
+/// compiled there. Tests build at the same time, so each names its plugin differently: a component is written to the
+/// folder that all of them build in.
 fn with_toolchain(world: &mut World) {
     for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
         if let Ok(value) = env::var(name) {
@@ -79,9 +80,9 @@ fn a_plugin_with_the_whole_standard_library_is_begun_and_tested() {
     let mut world = World::with_accounts(0).build();
     with_toolchain(&mut world);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let dir = folder.path().join("acme-widget");
+    let dir = folder.path().join("acme-clock");
     let there = dir.to_str().expect("a UTF-8 path");
-    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Widget", "--from", "ec2:DescribeVolumes"];
+    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Clock", "--from", "ec2:DescribeVolumes"];
     world.plugin(&[&new[..], &["--dir", there]].concat()).exits(0);
 
     let source = dir.join("src/lib.rs");
