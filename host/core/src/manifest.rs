@@ -2,6 +2,7 @@
 //! format is part of the plugin contract; `wit/README.md` describes it for authors.
 
 mod check;
+mod document;
 mod events;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::events::for_single_resource;
+use self::{document::DocumentShape, events::for_single_resource};
 use crate::{Blueprint, BlueprintId, Kind, Path, Region, ResourceConfig, Template, problem::place};
 
 pub use events::{EventRules, Trigger};
@@ -78,6 +79,9 @@ pub struct KindManifest {
     /// The AWS reads that make up a resource.
     #[serde(default, skip_serializing_if = "FetchPlan::is_empty")]
     pub(crate) plan: FetchPlan,
+    /// What its resource documents are made of, if the plugin declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) document: Option<DocumentShape>,
     /// Optional data that a selector's `includeActions` switches on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) options: Vec<OptionInfo>,

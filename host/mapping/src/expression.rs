@@ -26,7 +26,9 @@ pub enum EvaluationResult<'a> {
     Value(Value<'a>),
     /// No value.
     Nothing,
-    /// It is not known here what JQ gives, an error most often.
+    /// JQ fails, with an error whose text is not known here.
+    Failed,
+    /// It is not known here what JQ gives.
     Deferred,
 }
 
@@ -102,7 +104,8 @@ impl Expression {
         match first {
             Ok(Some(value)) => EvaluationResult::Value(value),
             Ok(None) => EvaluationResult::Nothing,
-            Err(_) => EvaluationResult::Deferred,
+            Err(Stop::Fail) => EvaluationResult::Failed,
+            Err(Stop::Defer | Stop::Enough) => EvaluationResult::Deferred,
         }
     }
 }
@@ -130,7 +133,8 @@ impl Term {
             Self::Root(path) => match scope.slots.get(*path).map(|slot| scope.found.state(*slot)) {
                 Some(State::Text(text)) => Value::Json(text),
                 Some(State::Missing) => Value::Null,
-                _ => return Err(Stop::Defer),
+                Some(State::Blocked) => return Err(Stop::Fail),
+                Some(State::Object) | None => return Err(Stop::Defer),
             },
             Self::Input => input.clone(),
             Self::Field(of, name) => of.one(scope, input)?.field(name)?,
@@ -140,8 +144,12 @@ impl Term {
                 right.one(scope, &value)?
             }
             Self::Alternative(left, right) => {
-                let value = left.one(scope, input)?;
-                if value.is_true() { value } else { right.one(scope, input)? }
+                // An error on the left is no value.
+                match left.one(scope, input) {
+                    Ok(value) if value.is_true() => value,
+                    Ok(_) | Err(Stop::Fail) => right.one(scope, input)?,
+                    Err(stop) => return Err(stop),
+                }
             }
             Self::Add(left, right) => add(left.one(scope, input)?, right.one(scope, input)?)?,
             Self::Compare(left, comparison, right) => {
@@ -191,7 +199,18 @@ impl Term {
         emit: &mut dyn FnMut(Value<'v>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         match self {
-            Self::Each(of, lenient) => of.run(scope, input, &mut |value| value.each(*lenient, &mut *emit)),
+            Self::Each(of, true) => match of.is_single().then(|| of.one(scope, input)) {
+                Some(Ok(value)) => value.each(true, emit),
+                // The question mark is for all that stands before it.
+                Some(Err(Stop::Fail)) => Ok(()),
+                Some(Err(stop)) => Err(stop),
+                None => {
+                    let ran = of.run(scope, input, &mut |value| value.each(true, &mut *emit));
+                    // Whose error it is, is not told apart.
+                    ran.map_err(|stop| if stop == Stop::Fail { Stop::Defer } else { stop })
+                }
+            },
+            Self::Each(of, false) => of.run(scope, input, &mut |value| value.each(false, &mut *emit)),
             Self::Field(of, name) if !of.is_single() => {
                 of.run(scope, input, &mut |value| emit(value.field(name)?))
             }
@@ -202,20 +221,26 @@ impl Term {
                 left.run(scope, input, &mut |value| right.run(scope, &value, &mut *emit))
             }
             Self::Alternative(left, right) if !left.is_single() => {
-                let mut any = false;
-                left.run(scope, input, &mut |value| {
+                let (mut any, mut stopped) = (false, None);
+                let ran = left.run(scope, input, &mut |value| {
                     if !value.is_true() {
                         return Ok(());
                     }
                     any = true;
-                    emit(value)
-                })?;
-                if any { Ok(()) } else { right.run(scope, input, emit) }
+                    emit(value).map_err(|stop| *stopped.insert(stop))
+                });
+                match (stopped, ran) {
+                    (Some(stop), _) | (None, Err(stop @ (Stop::Defer | Stop::Enough))) => Err(stop),
+                    // An error on the left is no value.
+                    (None, _) if any => Ok(()),
+                    (None, _) => right.run(scope, input, emit),
+                }
             }
-            Self::Alternative(left, right) => {
-                let value = left.one(scope, input)?;
-                if value.is_true() { emit(value) } else { right.run(scope, input, emit) }
-            }
+            Self::Alternative(left, right) => match left.one(scope, input) {
+                Ok(value) if value.is_true() => emit(value),
+                Ok(_) | Err(Stop::Fail) => right.run(scope, input, emit),
+                Err(stop) => Err(stop),
+            },
             Self::If(parts) => {
                 let [condition, yes, no] = &**parts;
                 let chosen = if condition.one(scope, input)?.is_true() { yes } else { no };
@@ -239,7 +264,7 @@ impl Term {
         });
         match ran {
             Ok(()) | Err(Stop::Enough) => Ok(first),
-            Err(Stop::Defer) => Err(Stop::Defer),
+            Err(stop) => Err(stop),
         }
     }
 }

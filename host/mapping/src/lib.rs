@@ -13,14 +13,17 @@
 #![forbid(unsafe_code)]
 
 mod expression;
+mod identifier;
+mod letters;
 mod parse;
 mod paths;
-mod scan;
+pub mod scan;
 mod text;
 mod value;
 
 pub use expression::{EvaluationResult, Expression};
+pub use identifier::{PORT_IDENTIFIER_JQ, port_identifier};
 pub use parse::Parsed;
-pub use paths::{DocumentReader, Found, PathTree, Slot};
+pub use paths::{DocumentReader, Found, PathTree, Slot, State};
 pub use text::{Broken, append_float, append_str, split_list, split_object};
 pub use value::Value;

@@ -2,7 +2,8 @@
 
 use crate::{
     expression::{Comparison, Expression, Function, Term},
-    paths::PathTree,
+    identifier::PORT_IDENTIFIER_JQ,
+    paths::{PathTree, Slot},
     text::small_integer,
 };
 
@@ -10,10 +11,6 @@ use crate::{
 const DEPTH: usize = 40;
 /// How many steps an expression may have: sums and paths of many nest deeply, too.
 const STEPS: usize = 400;
-
-/// The identifier that Port accepts, as mappings write it.
-const PORT_IDENTIFIER: &str =
-    r#"gsub("(?<c>[^\\p{L}0-9@_.+:\\\\/=-])"; .c | @uri | gsub("%"; "=") | gsub("~"; "=7E"))"#;
 
 /// An expression that is known, before it takes its place in a mapping.
 #[derive(Debug)]
@@ -25,7 +22,22 @@ pub struct Parsed {
 impl Parsed {
     /// The expression, in a mapping that reads these paths.
     pub fn place(self, paths: &mut PathTree) -> Expression {
-        Expression { term: self.term, slots: self.paths.iter().map(|path| paths.add(path)).collect() }
+        self.place_at(|path| paths.add(path))
+    }
+
+    /// The expression, where `slot` says under which slot each path of the document is found.
+    pub fn place_at(self, slot: impl FnMut(&Vec<String>) -> Slot) -> Expression {
+        Expression { term: self.term, slots: self.paths.iter().map(slot).collect() }
+    }
+
+    /// The paths of the document that it reads.
+    pub fn paths(&self) -> &[Vec<String>] {
+        &self.paths
+    }
+
+    /// Whether it is a path of the document and nothing else.
+    pub fn is_path(&self) -> bool {
+        matches!(self.term, Term::Root(_))
     }
 }
 
@@ -266,7 +278,7 @@ impl<'c> Parser<'c> {
     }
 
     fn call(&mut self, root: bool) -> Option<Term> {
-        if self.here(PORT_IDENTIFIER) {
+        if self.here(PORT_IDENTIFIER_JQ) {
             return if root { None } else { Some(Term::Call(Function::PortIdentifier)) };
         }
         let name = self.name()?;

@@ -16,6 +16,8 @@ pub struct Slot(usize);
 struct Node {
     name: String,
     children: Vec<usize>,
+    /// The lengths of the children's names, as bits: most members are told from all children by it.
+    lengths: u64,
     /// Whether an expression reads the value itself, not only members of it.
     wanted: bool,
     /// Whether it, or a member of it, must be in [`PathTree::pruned`].
@@ -23,9 +25,10 @@ struct Node {
 }
 
 /// What stands at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State<'a> {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State<'a> {
     /// Nothing: JQ takes it for null.
+    #[default]
     Missing,
     /// This value.
     Text(&'a str),
@@ -42,8 +45,23 @@ pub struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    pub(crate) fn state(&self, slot: Slot) -> State<'a> {
-        self.states.get(slot.0).copied().unwrap_or(State::Missing)
+    /// What stands at a path.
+    pub fn state(&self, slot: Slot) -> State<'a> {
+        self.states.get(slot.0).copied().unwrap_or_default()
+    }
+}
+
+/// For what is found elsewhere than in the text of one document; see [`Parsed::place_at`](crate::Parsed::place_at).
+impl<'a> FromIterator<State<'a>> for Found<'a> {
+    fn from_iter<I: IntoIterator<Item = State<'a>>>(states: I) -> Self {
+        Self { states: states.into_iter().collect() }
+    }
+}
+
+impl Slot {
+    /// The path of the state at this position of a [`Found`] that is made of states.
+    pub fn at(position: usize) -> Self {
+        Self(position)
     }
 }
 
@@ -77,6 +95,7 @@ impl PathTree {
             if child == self.nodes.len() {
                 self.nodes.push(Node { name: name.to_owned(), ..Node::default() });
                 self.nodes[at].children.push(child);
+                self.nodes[at].lengths |= length_bit(name.len());
             }
             self.nodes[child].kept |= kept;
             at = child;
@@ -114,7 +133,9 @@ impl PathTree {
 
     /// Reads the members of the object that comes next.
     fn members<'a>(&self, node: usize, reader: &mut Reader<'a>, found: &mut Found<'a>) -> Result<(), Broken> {
-        let children = &self.nodes[node].children;
+        let Node { children, lengths, .. } = &self.nodes[node];
+        // Members come in the same order in every document: the next one is most often the child after the last.
+        let mut expected = 0;
         let mut first = true;
         if !reader.take(b'{') {
             return Err(Broken);
@@ -122,10 +143,18 @@ impl PathTree {
         while reader.another(&mut first, b'}')? {
             let (key, escapes) = reader.name()?;
             let mut child = None;
-            for candidate in children {
-                if is_name(key, escapes, &self.nodes[*candidate].name)? {
-                    child = Some(*candidate);
-                    break;
+            if escapes || lengths & length_bit(key.len().saturating_sub(2)) != 0 {
+                for turn in 0..children.len() {
+                    let position = if expected + turn < children.len() {
+                        expected + turn
+                    } else {
+                        expected + turn - children.len()
+                    };
+                    if is_name(key, escapes, &self.nodes[children[position]].name)? {
+                        child = Some(children[position]);
+                        expected = position + 1;
+                        break;
+                    }
                 }
             }
             match child {
@@ -200,6 +229,11 @@ impl PathTree {
             }
         }
     }
+}
+
+/// The bit of a name's length.
+fn length_bit(length: usize) -> u64 {
+    1 << (length & 63)
 }
 
 /// The documents of a batch: the elements of a list in JSON.

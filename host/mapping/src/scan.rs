@@ -39,14 +39,11 @@ impl Block {
 #[cfg(target_family = "wasm")]
 mod imp {
     pub(super) use core::arch::wasm32::v128 as Vector;
-    use core::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
+    use core::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_splat, v128_or};
 
     #[inline]
-    #[target_feature(enable = "simd128")]
     pub(super) fn load(bytes: [u8; 16]) -> Vector {
-        let number = u128::from_le_bytes(bytes);
-        #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
-        u64x2(number as u64, (number >> 64) as u64)
+        bytemuck::cast(bytes)
     }
 
     #[inline]
@@ -64,31 +61,28 @@ mod imp {
 
 #[cfg(not(target_family = "wasm"))]
 mod imp {
-    pub(super) type Vector = [u8; 16];
+    pub(super) use wide::u8x16 as Vector;
 
+    #[inline]
     pub(super) fn load(bytes: [u8; 16]) -> Vector {
-        bytes
+        Vector::new(bytes)
     }
 
+    #[inline]
     pub(super) fn equal(bytes: Vector, byte: u8) -> u32 {
-        // The product has the lowest bits of the eight bytes side by side at its top.
-        const GATHER: u64 = 0x0102_0408_1020_4080;
-        let equal = bytes.map(|other| u8::from(other == byte));
-        let (halves, _) = equal.as_chunks::<8>();
-        let mask = |half: &[u8; 8]| u64::from_le_bytes(*half).wrapping_mul(GATHER) >> 56;
-        let masks = halves.iter().rev().fold(0, |masks, half| masks << 8 | mask(half));
-        u32::try_from(masks).unwrap_or_default()
+        bytes.simd_eq(Vector::splat(byte)).to_bitmask()
     }
 
+    #[inline]
     pub(super) fn fold(bytes: Vector) -> Vector {
-        bytes.map(|byte| byte | 0x20)
+        bytes | Vector::splat(0x20)
     }
 }
 
 /// The position after the closing quote of the string whose first character stands at `from`, and
 /// whether it has escapes; `None` when it does not end.
 #[cfg_attr(target_family = "wasm", target_feature(enable = "simd128"))]
-pub(crate) fn string_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
+pub fn string_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
     let (mut at, mut escapes) = (from, false);
     while at < text.len() {
         let block = Block::at(text, at);
@@ -110,7 +104,7 @@ pub(crate) fn string_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
 /// The position after the bracket that closes the object or list whose first bracket stands at
 /// `from`; `None` when it does not end.
 #[cfg_attr(target_family = "wasm", target_feature(enable = "simd128"))]
-pub(crate) fn container_end(text: &[u8], from: usize) -> Option<usize> {
+pub fn container_end(text: &[u8], from: usize) -> Option<usize> {
     let (mut at, mut depth) = (from, 0_u32);
     // All ones while a string goes on from the block before.
     let mut inside = 0_u32;

@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Enough,
     /// See [`EvaluationResult::Deferred`](crate::EvaluationResult).
     Defer,
+    /// See [`EvaluationResult::Failed`](crate::EvaluationResult).
+    Fail,
 }
 
 impl From<Broken> for Stop {
@@ -162,7 +164,7 @@ impl<'a> Value<'a> {
             // A name may stand twice in an object.
             ValueView::Object(_) => Err(Stop::Defer),
             _ if lenient => Ok(()),
-            _ => Err(Stop::Defer),
+            _ => Err(Stop::Fail),
         }
     }
 
@@ -172,10 +174,10 @@ impl<'a> Value<'a> {
             Self::Json(json) => match Type::of(json) {
                 Type::Object => Ok(text::member(json, name)?.map_or(Value::Null, Value::Json)),
                 Type::Null => Ok(Value::Null),
-                _ => Err(Stop::Defer),
+                _ => Err(Stop::Fail),
             },
             Self::Null => Ok(Value::Null),
-            _ => Err(Stop::Defer),
+            _ => Err(Stop::Fail),
         }
     }
 
@@ -185,7 +187,7 @@ impl<'a> Value<'a> {
             return Ok(Value::Null);
         }
         if !matches!(self.kind(), Type::List) {
-            return Err(Stop::Defer);
+            return Err(Stop::Fail);
         }
         let position = match usize::try_from(position) {
             Ok(position) => position,
@@ -205,7 +207,7 @@ impl<'a> Value<'a> {
         });
         match walked {
             Ok(()) | Err(Stop::Enough) => Ok(found),
-            Err(Stop::Defer) => Err(Stop::Defer),
+            Err(stop) => Err(stop),
         }
     }
 

@@ -19,6 +19,7 @@ fn evaluate(code: &str, document: &str) -> Option<String> {
             Some(String::from_utf8(out).unwrap())
         }
         EvaluationResult::Nothing => Some("nothing".to_owned()),
+        EvaluationResult::Failed => Some("an error".to_owned()),
         EvaluationResult::Deferred => None,
     }
 }
@@ -54,18 +55,17 @@ fn frequent_forms_are_evaluated_on_texts() {
     ] {
         assert_eq!(evaluate(code, document).as_deref(), Some(expected), "{code}");
     }
-    // What a whole JQ must be asked for: errors, and what is no such form.
-    for code in [
-        ".Name.x",
-        ".N | map(.x)",
-        ".Name + .Size",
-        ".N.x[0] + 1",
-        "..",
-        ".Tags[1:]",
-        ". as $x | $x",
-        "1.5",
-        ". -1",
-    ] {
+    for code in [".Name.x", ".Tags | .x", "[.No[]]", ".On | map(.x)", ".Size | split(\":\")", ".Name[0]"] {
+        assert_eq!(evaluate(code, document).as_deref(), Some("an error"), "{code}");
+    }
+    // An error on the left of `//`, or before `?`, is no value.
+    for code in [".Name.x // 1", "[.Name.x[]?] | length + 1", "(.No[] // 1)"] {
+        assert_eq!(evaluate(code, document).as_deref(), Some("1"), "{code}");
+    }
+    // What a whole JQ must be asked for: what is not certain, and what is no such form.
+    for code in
+        [".N | map(.x)", ".Name + .Size", ".N.x[0] + 1", "..", ".Tags[1:]", ". as $x | $x", "1.5", ". -1"]
+    {
         assert_eq!(evaluate(code, document), None, "{code}");
     }
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);

@@ -93,7 +93,7 @@ impl Expression {
             match fast.evaluate(document.found) {
                 EvaluationResult::Value(value) => return Ok(Some(Output::Text(value))),
                 EvaluationResult::Nothing => return Ok(None),
-                EvaluationResult::Deferred => {}
+                EvaluationResult::Failed | EvaluationResult::Deferred => {}
             }
         }
         let value = if self.is_pruned { document.pruned() } else { document.whole() };

@@ -19,6 +19,11 @@ impl<'a> Json<'a> {
     /// `null`.
     pub const NULL: Json<'static> = Json("null");
 
+    /// The value of a text that is JSON.
+    pub(crate) fn of(json: &'a str) -> Self {
+        Self(json)
+    }
+
     /// The value's JSON text.
     pub fn text(self) -> &'a str {
         self.0
@@ -74,7 +79,7 @@ impl<'a> Json<'a> {
         read::from_str(self.text()).map_err(|_| self.is_no("a list"))
     }
 
-    fn is_no(self, expected: &str) -> Refused {
+    pub(crate) fn is_no(self, expected: &str) -> Refused {
         let start: String = self.text().chars().take(40).collect();
         format!("`{start}` stands where {expected} is expected").into()
     }

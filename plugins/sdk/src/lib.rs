@@ -58,9 +58,9 @@ pub mod aws;
 mod batch;
 mod document;
 mod entity;
-mod identifier;
+#[doc(hidden)]
+pub mod generated;
 mod json;
-mod letters;
 pub mod log;
 mod read;
 mod resource;
@@ -84,10 +84,11 @@ pub mod bindings {
 
 #[doc(hidden)]
 pub use batch::{map_batch, no_such_kind};
+pub use berth_mapping::{PORT_IDENTIFIER_JQ, port_identifier};
+pub use berth_plugin_macros::plugin;
 pub use bindings::exports::berth::plugin::mapper::{Context, Output};
 pub use document::{Document, Documents, Properties, Property};
 pub use entity::{Entities, Entity};
-pub use identifier::{PORT_IDENTIFIER_JQ, port_identifier};
 pub use json::{Json, Typed};
 pub use resource::{Fields, RawResource, Resource};
 pub use time::Timestamp;
@@ -168,6 +169,30 @@ pub const fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 #[macro_export]
 macro_rules! export {
     ([$($mapper:ty),+ $(,)?], manifest = $manifest:expr $(,)?) => {
+        $crate::component!($manifest, |context, resources| {
+            $(
+                if <$mapper as $crate::Mapper>::FALLBACK
+                    || context.kind == <$mapper as $crate::Mapper>::KIND
+                {
+                    return $crate::map_batch::<$mapper>(context, resources);
+                }
+            )+
+            ::core::result::Result::Err($crate::no_such_kind(
+                &context.kind,
+                &[$(<$mapper as $crate::Mapper>::KIND),+],
+            ))
+        });
+    };
+    ($mapper:ty, manifest = $manifest:expr $(,)?) => {
+        $crate::export!([$mapper], manifest = $manifest);
+    };
+}
+
+/// The component of a plugin.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! component {
+    ($manifest:expr, |$context:ident, $resources:ident| $map:block) => {
         /// The plugin's manifest.
         pub const MANIFEST: &[u8] = $manifest;
 
@@ -185,21 +210,9 @@ macro_rules! export {
         /// The reason, when the batch is not a JSON array in UTF-8, or of a kind that is not its own.
         #[doc(hidden)]
         pub fn berth_map_batch(
-            context: &$crate::Context,
-            resources: &[u8],
-        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
-            $(
-                if <$mapper as $crate::Mapper>::FALLBACK
-                    || context.kind == <$mapper as $crate::Mapper>::KIND
-                {
-                    return $crate::map_batch::<$mapper>(context, resources);
-                }
-            )+
-            ::core::result::Result::Err($crate::no_such_kind(
-                &context.kind,
-                &[$(<$mapper as $crate::Mapper>::KIND),+],
-            ))
-        }
+            $context: &$crate::Context,
+            $resources: &[u8],
+        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> $map
 
         const _: () = {
             #[cfg_attr(
@@ -226,8 +239,5 @@ macro_rules! export {
             #[cfg(target_family = "wasm")]
             $crate::bindings::export_plugin!(Component with_types_in $crate::bindings);
         };
-    };
-    ($mapper:ty, manifest = $manifest:expr $(,)?) => {
-        $crate::export!([$mapper], manifest = $manifest);
     };
 }

@@ -1,7 +1,7 @@
 //! Reading a batch: a serde deserializer that skips fast.
 //!
 //! A mapper wants some members of a resource and skips the rest. The structure is walked here, what
-//! nobody asks for is jumped over by [`scan`](crate::scan), and single values that are asked for in
+//! nobody asks for is jumped over by [`scan`], and single values that are asked for in
 //! another form than text are left to `serde_json`.
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use serde::{
 };
 use serde_json::Error;
 
-use crate::scan;
+use berth_mapping::scan;
 
 /// How deep objects and lists that are read, not skipped, may be nested. As for `serde_json`.
 const DEPTH: u32 = 128;

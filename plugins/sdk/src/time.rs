@@ -7,7 +7,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{Json, scan};
+use berth_mapping::scan;
+
+use crate::Json;
 
 /// A time for an entity's property: the JSON text of the item, written in the one form that
 /// documents have. What is not an ISO 8601 time with an offset stays as it is.

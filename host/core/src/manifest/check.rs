@@ -74,6 +74,7 @@ impl KindManifest {
             return Err(refuse(format!("{at}.mapping.kind"), reason));
         }
         self.check_plan_of(&[], at)?;
+        self.check_document(at)?;
         self.check_events(at)
     }
 

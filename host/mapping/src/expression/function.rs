@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{PathScope, Term};
 use crate::{
+    identifier::port_identifier,
     text::{Type, member},
     value::{Stop, Value, ValueView},
 };
@@ -141,7 +142,11 @@ impl Function {
             Self::Join(separator) => join(input, separator)?,
             Self::StartsWith(start) => Value::Bool(text(input)?.starts_with(start.as_str())),
             Self::EndsWith(end) => Value::Bool(text(input)?.ends_with(end.as_str())),
+            // An object may contain something, too.
+            Self::Contains(_) if input.kind() != Type::String => return Err(Stop::Defer),
             Self::Contains(part) => Value::Bool(text(input)?.contains(part.as_str())),
+            // What is no text stays as it is.
+            Self::TrimStart(_) | Self::TrimEnd(_) if input.kind() != Type::String => input.clone(),
             Self::TrimStart(start) => {
                 let text = text(input)?;
                 Value::Text(text.strip_prefix(start.as_str()).unwrap_or(&text).to_owned().into())
@@ -157,7 +162,7 @@ impl Function {
                 _ => return Err(Stop::Defer),
             },
             Self::Unique => unique(input)?,
-            Self::PortIdentifier => Value::Text(port_identifier(&text(input)?)?.into()),
+            Self::PortIdentifier => Value::Text(port_identifier(&text(input)?).into_owned().into()),
             Self::Empty | Self::OfType(_) | Self::Select(_) | Self::First(_) => return Err(Stop::Defer),
         })
     }
@@ -166,7 +171,7 @@ impl Function {
 fn text<'t>(input: &'t Value<'_>) -> Result<Cow<'t, str>, Stop> {
     match input.view()? {
         ValueView::Text(text) => Ok(text),
-        _ => Err(Stop::Defer),
+        _ => Err(Stop::Fail),
     }
 }
 
@@ -185,8 +190,8 @@ fn any<'v>(input: &Value<'v>, mut holds: impl FnMut(&Value<'v>) -> Result<bool, 
         if any { Err(Stop::Enough) } else { Ok(()) }
     });
     match walked {
-        Err(Stop::Defer) => Err(Stop::Defer),
         Ok(()) | Err(Stop::Enough) => Ok(any),
+        Err(stop) => Err(stop),
     }
 }
 
@@ -219,28 +224,11 @@ fn join<'v>(input: &Value<'v>, separator: &str) -> Result<Value<'v>, Stop> {
 fn unique<'v>(input: &Value<'v>) -> Result<Value<'v>, Stop> {
     let mut texts = Vec::new();
     input.each(false, |value| {
-        texts.push(text(&value)?.into_owned());
+        // What is no text is sorted as well.
+        texts.push(text(&value).map_err(|_| Stop::Defer)?.into_owned());
         Ok(())
     })?;
     texts.sort_unstable();
     texts.dedup();
     Ok(Value::List(texts.into_iter().map(|text| Value::Text(text.into())).collect()))
-}
-
-/// Which letters Port accepts is known here of ASCII only.
-fn port_identifier(text: &str) -> Result<String, Stop> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if !letter.is_ascii() {
-            return Err(Stop::Defer);
-        }
-        if letter.is_ascii_alphanumeric() || "@_.+:\\/=-".contains(letter) {
-            out.push(letter);
-        } else {
-            let byte = letter as usize;
-            out.extend(['=', char::from(DIGITS[byte >> 4]), char::from(DIGITS[byte & 15])]);
-        }
-    }
-    Ok(out)
 }

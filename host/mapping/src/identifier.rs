@@ -27,8 +27,8 @@ pub const PORT_IDENTIFIER_JQ: &str =
 /// entity's title or properties.
 ///
 /// ```
-/// assert_eq!(berth_plugin::port_identifier("alarm:CPU > 80%"), "alarm:CPU=20=3E=2080=25");
-/// assert_eq!(berth_plugin::port_identifier("alarm:Überlast"), "alarm:Überlast");
+/// assert_eq!(berth_mapping::port_identifier("alarm:CPU > 80%"), "alarm:CPU=20=3E=2080=25");
+/// assert_eq!(berth_mapping::port_identifier("alarm:Überlast"), "alarm:Überlast");
 /// ```
 pub fn port_identifier(text: &str) -> Cow<'_, str> {
     const DIGITS: [char; 16] =
@@ -63,6 +63,7 @@ fn is_accepted(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// The text that an encoded one stands for, by the rule that is documented.
