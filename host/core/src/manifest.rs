@@ -9,10 +9,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_mapping::document::DocumentShape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::{document::DocumentShape, events::for_single_resource};
+use self::events::for_single_resource;
 use crate::{Blueprint, BlueprintId, Kind, Path, Region, ResourceConfig, Template, problem::place};
 
 pub use events::{EventRules, Trigger};
@@ -81,7 +82,7 @@ pub struct KindManifest {
     pub(crate) plan: FetchPlan,
     /// What its resource documents are made of, if the plugin declares it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) document: Option<DocumentShape>,
+    pub document: Option<DocumentShape>,
     /// Optional data that a selector's `includeActions` switches on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) options: Vec<OptionInfo>,

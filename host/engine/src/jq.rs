@@ -5,12 +5,15 @@
 //! next batch of the same mapping, unless a call failed in it.
 
 use std::{
+    borrow::Cow,
     path::PathBuf,
+    str,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ProblemCode, ResourceConfig};
+use berth_core::{ItemError, Kind, MapContext, MapReport, Problem, ProblemCode, RawPage, ResourceConfig};
+use berth_mapping::{Broken, document::DocumentShape, split_list};
 use serde_json::json;
 use wasmtime::Store;
 
@@ -104,43 +107,99 @@ impl Jq {
         if documents.is_empty() {
             return Ok(MapReport { errors: documents.errors.clone(), ..MapReport::default() });
         }
-        let mapping = json!({
-            "selector": {"query": resource.selector.query},
-            "port": resource.port,
-            "environment": self.environment.values(),
-        });
-        let call = Call {
-            jq: self,
-            runtime,
-            log_context: LogContext::new(&"jq".into(), kind, context),
-            mapping: mapping.to_string().into_bytes().into(),
-        };
-        let evaluated =
-            self.used.measure(|| match call.evaluate(documents.list(), runtime.limits.deadline) {
-                Err(Fault::Failed(failure))
-                    if failure.may_be_one_resource() && documents.iter().len() > 1 =>
-                {
-                    call.one_by_one(documents, failure)
-                }
-                outcome => outcome,
-            });
-        let Evaluated { entities, errors, filtered, misconfigured } =
-            evaluated.map_err(|fault| fault.problem(kind))?;
-        let mut report = MapReport {
-            entities,
-            errors: documents.errors.clone(),
-            filtered,
-            misconfigured,
-            documents: Vec::new(),
-            resources: 0,
-        };
-        report.errors.extend(errors.into_iter().filter_map(|(position, reason)| {
-            let (index, document) = documents.iter().nth(position)?;
-            let resource = descriptive_name(document, "Properties", index);
-            Some(ItemError { index, resource, reason })
-        }));
+        let elements: Vec<&str> = documents.iter().map(|(_, document)| document).collect();
+        let call = self.call(runtime, kind, context, mapping(self, resource, None), None);
+        let evaluated = call.run(documents.list(), &elements).map_err(|fault| fault.problem(kind))?;
+        let mut report = evaluated.report(|position| documents.iter().nth(position), "Properties");
+        report.errors.extend(documents.errors.iter().cloned());
         report.errors.sort_by_key(|error| error.index);
+        report.resources = documents.resources();
         Ok(report)
+    }
+
+    /// Evaluates a mapping on resources, whose documents the manifest declares: they are made only where an
+    /// expression needs them.
+    ///
+    /// # Errors
+    /// As of [`map`](Self::map).
+    pub(crate) fn map_resources(
+        &self,
+        runtime: &Runtime,
+        kind: &Kind,
+        context: &MapContext,
+        (resource, document): (&ResourceConfig, &DocumentShape),
+        page: &RawPage,
+    ) -> Result<MapReport, Problem> {
+        let broken = |reason: String| {
+            PluginFailure::Nonsense(format!("the batch is no JSON list: {reason}")).problem()
+        };
+        let list = str::from_utf8(&page.resources).map_err(|error| broken(error.to_string()))?;
+        let elements = split_list(list).map_err(|Broken| broken("it does not end".to_owned()))?;
+        if elements.is_empty() {
+            return Ok(MapReport::default());
+        }
+        let origin = json!({
+            "kind": kind,
+            "account": context.account.id,
+            "region": context.region,
+            "partition": context.account.partition.as_str(),
+            "options": context.options,
+        });
+        let call = self.call(
+            runtime,
+            kind,
+            context,
+            mapping(self, resource, Some(document)),
+            Some(origin.to_string()),
+        );
+        let evaluated = call.run(list, &elements).map_err(|fault| fault.problem(kind))?;
+        let resources = evaluated.documents;
+        let mut report =
+            evaluated.report(|position| elements.get(position).map(|element| (position, *element)), "item");
+        report.resources = resources;
+        Ok(report)
+    }
+
+    fn call<'a>(
+        &'a self,
+        runtime: &'a Runtime,
+        kind: &Kind,
+        context: &MapContext,
+        mapping: Arc<[u8]>,
+        origin: Option<String>,
+    ) -> Call<'a> {
+        Call { jq: self, runtime, log_context: LogContext::new(&"jq".into(), kind, context), mapping, origin }
+    }
+}
+
+/// What the component compiles.
+fn mapping(jq: &Jq, resource: &ResourceConfig, document: Option<&DocumentShape>) -> Arc<[u8]> {
+    let mut mapping = json!({
+        "selector": {"query": resource.selector.query},
+        "port": resource.port,
+        "environment": jq.environment.values(),
+    });
+    if let Some(document) = document {
+        mapping["document"] = json!(document);
+    }
+    mapping.to_string().into_bytes().into()
+}
+
+impl Evaluated {
+    /// The report of it, where `element` gives an element of the batch and the index of its resource. The resource
+    /// has its names in `member`.
+    fn report<'d>(self, element: impl Fn(usize) -> Option<(usize, &'d str)>, member: &str) -> MapReport {
+        let named = self.errors.into_iter().filter_map(|(position, reason)| {
+            let (index, text) = element(position)?;
+            Some(ItemError { index, resource: descriptive_name(text, member, index), reason })
+        });
+        MapReport {
+            errors: named.collect(),
+            entities: self.entities,
+            filtered: self.filtered,
+            misconfigured: self.misconfigured,
+            ..MapReport::default()
+        }
     }
 }
 
@@ -150,11 +209,27 @@ struct Call<'a> {
     runtime: &'a Runtime,
     log_context: LogContext,
     mapping: Arc<[u8]>,
+    /// Where resources come from, as JSON, if the batch consists of resources.
+    origin: Option<String>,
 }
 
 impl Call<'_> {
-    /// Evaluates the mapping on a list of documents.
-    fn evaluate(&self, documents: &str, deadline: Duration) -> Result<Evaluated, Fault> {
+    /// Evaluates the mapping on a batch: a list, and its elements.
+    fn run(&self, list: &str, elements: &[&str]) -> Result<Evaluated, Fault> {
+        self.jq.used.measure(|| match self.evaluate(list, self.runtime.limits.deadline) {
+            Err(Fault::Failed(failure)) if failure.may_be_one_resource() && elements.len() > 1 => {
+                self.one_by_one(elements, failure)
+            }
+            outcome => outcome,
+        })
+    }
+
+    /// Evaluates the mapping on a list.
+    fn evaluate(&self, list: &str, deadline: Duration) -> Result<Evaluated, Fault> {
+        let documents = match &self.origin {
+            Some(origin) => Cow::Owned(format!("{{\"context\":{origin},\"resources\":{list}}}")),
+            None => Cow::Borrowed(list),
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut session = self.session(deadline)?;
         let bounds =
@@ -239,26 +314,27 @@ impl Call<'_> {
 
     /// Evaluates each document alone, so that a document that crashes the evaluation affects only itself.
     /// All of them together have the time of one batch.
-    fn one_by_one(&self, documents: &ResourceDocuments, failure: PluginFailure) -> Result<Evaluated, Fault> {
+    fn one_by_one(&self, elements: &[&str], failure: PluginFailure) -> Result<Evaluated, Fault> {
         let limit = self.runtime.limits.deadline;
         let begun = Instant::now();
-        let mut all =
-            Evaluated { entities: Vec::new(), errors: Vec::new(), filtered: 0, misconfigured: Vec::new() };
+        let mut all = Evaluated::default();
         let mut crashed = 0;
-        for (position, (_, document)) in documents.iter().enumerate() {
+        for (position, element) in elements.iter().enumerate() {
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return Err(PluginFailure::Deadline { limit }.into());
             }
-            match self.evaluate(&format!("[{document}]"), left) {
+            match self.evaluate(&format!("[{element}]"), left) {
                 Ok(one) => {
                     all.entities.extend(one.entities);
                     all.errors.extend(one.errors.into_iter().map(|(_, reason)| (position, reason)));
                     all.filtered += one.filtered;
+                    all.documents += one.documents;
                     all.misconfigured.extend(one.misconfigured);
                 }
                 Err(Fault::Failed(cause)) if cause.may_be_one_resource() => {
                     crashed += 1;
+                    all.documents += 1;
                     all.errors.push((position, format!("the mapping {cause}")));
                 }
                 Err(Fault::Failed(PluginFailure::Deadline { .. })) => {
@@ -267,7 +343,7 @@ impl Call<'_> {
                 Err(fault) => return Err(fault),
             }
         }
-        if crashed == documents.iter().len() { Err(failure.into()) } else { Ok(all) }
+        if crashed == elements.len() { Err(failure.into()) } else { Ok(all) }
     }
 }
 

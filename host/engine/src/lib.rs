@@ -409,6 +409,13 @@ impl MapperSnapshot for Snapshot {
             let nonsense = |what| failure(sandbox::PluginFailure::Nonsense(what));
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
+                    let splits = resource.port.items.items_to_parse.is_some();
+                    if let Some(document) = plugin.document(&kind).filter(|_| !wanted && !splits) {
+                        let mapped = jq.map_resources(runtime, &kind, &context, (&resource, document), &page);
+                        let mut report = mapped.map_err(MapError::Mapping)?;
+                        blueprints.confine(&mut report);
+                        return Ok(report);
+                    }
                     let documents: ResourceDocuments =
                         plugin.map(runtime, &kind, &context, &page).map_err(failure)?;
                     let mapped = jq.map(runtime, &kind, &context, &resource, &documents);
@@ -417,7 +424,6 @@ impl MapperSnapshot for Snapshot {
                         // What the plugin wrote is the cause.
                         Err(what) => nonsense(what),
                     })?;
-                    report.resources = documents.resources();
                     blueprints.confine(&mut report);
                     if wanted {
                         report.documents = documents.into_documents().map_err(nonsense)?;

@@ -167,11 +167,14 @@ impl PluginOutput for ResourceDocuments {
 }
 
 /// The result of the JQ component for documents.
+#[derive(Default)]
 pub(crate) struct Evaluated {
     pub(crate) entities: Vec<Entity>,
     /// By position of the document: why it could not be mapped.
     pub(crate) errors: Vec<(usize, String)>,
     pub(crate) filtered: usize,
+    /// How many resources have a document, or were refused one.
+    pub(crate) documents: usize,
     pub(crate) misconfigured: Vec<MisconfiguredField>,
 }
 
@@ -179,9 +182,9 @@ impl Evaluated {
     /// # Errors
     /// What is invalid, with its place.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let WireEvaluated { entities, errors, filtered, misconfigured } = parse(bytes)?;
+        let WireEvaluated { entities, errors, filtered, documents, misconfigured } = parse(bytes)?;
         let errors = errors.into_iter().map(|WireError { index, reason }| (index, reason)).collect();
-        Ok(Self { entities: checked(entities)?, errors, filtered, misconfigured })
+        Ok(Self { entities: checked(entities)?, errors, filtered, documents, misconfigured })
     }
 }
 
@@ -247,6 +250,7 @@ struct WireEvaluated {
     entities: Vec<WireEntity>,
     errors: Vec<WireError>,
     filtered: usize,
+    documents: usize,
     misconfigured: Vec<MisconfiguredField>,
 }
 

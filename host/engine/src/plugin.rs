@@ -10,6 +10,7 @@ use std::{
 };
 
 use berth_core::{ItemError, Kind, Manifest, MapContext, Problem, RawPage};
+use berth_mapping::document::DocumentShape;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -119,6 +120,11 @@ pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
 }
 
 impl Plugin {
+    /// Returns what the manifest declares of the documents of a kind.
+    pub(crate) fn document(&self, kind: &Kind) -> Option<&DocumentShape> {
+        self.manifest.kinds.iter().find(|known| known.kind == *kind)?.document.as_ref()
+    }
+
     /// Returns the data that its WASI calls return, for one batch. Most plugins call none, and then no
     /// clock is read.
     pub(crate) fn inputs(&self, runtime: &Runtime) -> Option<Inputs> {

@@ -12,6 +12,7 @@
 //! - Time is bounded by the sizes of the expression and the document: no form repeats.
 #![forbid(unsafe_code)]
 
+pub mod document;
 mod expression;
 mod identifier;
 mod letters;
@@ -19,6 +20,7 @@ mod parse;
 mod paths;
 pub mod scan;
 mod text;
+pub mod time;
 mod value;
 
 pub use expression::{EvaluationResult, Expression};

@@ -79,6 +79,12 @@ impl PathTree {
         slot
     }
 
+    /// Adds a path of which only is asked whether it is there, and whether it is an object: where members of it are
+    /// read as well, its text is not looked for.
+    pub(crate) fn add_way<K: AsRef<str>>(&mut self, path: &[K]) -> Slot {
+        self.place(path, false)
+    }
+
     /// Adds a path that is in [`pruned`](Self::pruned) documents.
     pub fn keep<K: AsRef<str>>(&mut self, path: &[K]) {
         let slot = self.place(path, true);

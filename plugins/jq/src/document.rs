@@ -5,25 +5,103 @@ use std::{
     cell::{Cell, OnceCell},
 };
 
-use berth_mapping::{Found, PathTree, append_str};
+use berth_mapping::{
+    Found, Parsed, PathTree, Slot, append_str,
+    document::{BatchContext, ResourceView},
+};
 use jaq_json::{Num, Val};
 
 use crate::write::write;
 
-/// A document: its text, what was found in it, and its values where an expression needs them.
+/// What the expressions of a mapping read, and where it is found.
+pub(crate) enum Paths {
+    /// In documents.
+    Documents(PathTree),
+    /// In resources, of which the documents are not made.
+    Resources(Box<ResourceView>),
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self::Documents(PathTree::default())
+    }
+}
+
+impl Paths {
+    /// An expression that is evaluated on texts.
+    ///
+    /// # Errors
+    /// When the documents' declaration has a source that cannot be read.
+    pub(crate) fn place(&mut self, parsed: Parsed) -> Result<berth_mapping::Expression, String> {
+        match self {
+            Self::Documents(paths) => Ok(parsed.place(paths)),
+            Self::Resources(view) => {
+                for path in parsed.paths() {
+                    view.slot(path)?;
+                }
+                // Each of them is known now.
+                Ok(parsed.place_at(|path| view.slot(path).unwrap_or(Slot::at(usize::MAX))))
+            }
+        }
+    }
+
+    /// Has [`Document::pruned`] hold this path.
+    pub(crate) fn keep(&mut self, path: &[String]) {
+        match self {
+            Self::Documents(paths) => paths.keep(path),
+            Self::Resources(view) => view.keep(path),
+        }
+    }
+
+    /// What is read of each element of a batch.
+    pub(crate) fn tree(&self) -> &PathTree {
+        match self {
+            Self::Documents(paths) => paths,
+            Self::Resources(view) => view.paths(),
+        }
+    }
+}
+
+/// A document: what was found in it, and its values where an expression needs them.
 pub(crate) struct Document<'a, 'd> {
-    text: &'a str,
-    paths: &'d PathTree,
+    source: Source<'a, 'd>,
     pub(crate) found: &'d Found<'a>,
     whole: OnceCell<Val>,
     pruned: OnceCell<Val>,
     is_broken: Cell<bool>,
 }
 
+/// What the value of a document is made of.
+enum Source<'a, 'd> {
+    Text(&'a str, &'d PathTree),
+    /// A resource, with what was found in it.
+    Resource {
+        text: &'a str,
+        found: &'d Found<'a>,
+        view: &'d ResourceView,
+        context: &'d BatchContext,
+    },
+}
+
 impl<'a, 'd> Document<'a, 'd> {
     pub(crate) fn new(text: &'a str, paths: &'d PathTree, found: &'d Found<'a>) -> Self {
+        Self::of(Source::Text(text, paths), found)
+    }
+
+    /// The document of a resource: its text, what was found in it, and what was found of the document.
+    pub(crate) fn of_resource(
+        text: &'a str,
+        resource: &'d Found<'a>,
+        view: &'d ResourceView,
+        context: &'d BatchContext,
+        found: &'d Found<'a>,
+    ) -> Self {
+        Self::of(Source::Resource { text, found: resource, view, context }, found)
+    }
+
+    fn of(source: Source<'a, 'd>, found: &'d Found<'a>) -> Self {
         let (whole, pruned) = (OnceCell::new(), OnceCell::new());
-        Self { text, paths, found, whole, pruned, is_broken: Cell::new(false) }
+        Self { source, found, whole, pruned, is_broken: Cell::new(false) }
     }
 
     /// A document of which the value is at hand.
@@ -33,7 +111,12 @@ impl<'a, 'd> Document<'a, 'd> {
 
     /// All of it.
     pub(crate) fn whole(&self) -> &Val {
-        self.whole.get_or_init(|| self.parse(self.text.as_bytes()))
+        self.whole.get_or_init(|| match &self.source {
+            Source::Text(text, _) => self.parse(text.as_bytes()),
+            Source::Resource { text, found, view, context } => {
+                self.parse(view.document(text, found, context).unwrap_or_default().as_bytes())
+            }
+        })
     }
 
     /// What the expressions read that are evaluated on values, and nothing else.
@@ -41,10 +124,15 @@ impl<'a, 'd> Document<'a, 'd> {
         if let Some(whole) = self.whole.get() {
             return whole;
         }
-        self.pruned.get_or_init(|| {
-            let mut text = Vec::new();
-            self.paths.pruned(self.found, &mut text);
-            self.parse(&text)
+        self.pruned.get_or_init(|| match &self.source {
+            Source::Text(_, paths) => {
+                let mut text = Vec::new();
+                paths.pruned(self.found, &mut text);
+                self.parse(&text)
+            }
+            Source::Resource { text, found, view, context } => {
+                self.parse(view.pruned(text, found, context).unwrap_or_default().as_bytes())
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 
-use berth_mapping::{EvaluationResult, PathTree};
+use berth_mapping::EvaluationResult;
 use jaq_core::{
     Compiler, Ctx, Exn, Vars,
     data::JustLut,
@@ -12,7 +12,7 @@ use jaq_core::{
 use jaq_json::Val;
 
 use crate::{
-    document::{Document, Output},
+    document::{Document, Output, Paths},
     fromjson, natives,
     reads::{Names, reads},
     regex,
@@ -31,6 +31,8 @@ pub(crate) struct Expression {
     fast: Option<berth_mapping::Expression>,
     /// What is asked where there is no such form, or where it does not know what JQ gives.
     whole: OnceCell<Result<Whole, String>>,
+    /// The first error of it, where errors are known without asking what gives their texts.
+    failed: OnceCell<String>,
     /// In the form that is compiled.
     code: String,
     /// Whether it reads no more of a document than was named beforehand.
@@ -69,9 +71,10 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn compile(text: &str, paths: &mut PathTree) -> Result<Self, String> {
+    pub(crate) fn compile(text: &str, paths: &mut Paths) -> Result<Self, String> {
         let code = joined_surrogates(&double_quotes(text));
-        let fast = berth_mapping::Expression::parse(&code).map(|parsed| parsed.place(paths));
+        let parsed = berth_mapping::Expression::parse(&code);
+        let fast = parsed.map(|parsed| paths.place(parsed)).transpose()?;
         let whole = OnceCell::new();
         let mut is_pruned = false;
         if fast.is_none() {
@@ -81,7 +84,7 @@ impl Expression {
             // It was empty.
             let _ = whole.set(Ok(Whole::Filter(filter)));
         }
-        Ok(Self { fast, whole, code, is_pruned })
+        Ok(Self { fast, whole, failed: OnceCell::new(), code, is_pruned })
     }
 
     /// The first output on a document; none when there is no output.
@@ -89,15 +92,24 @@ impl Expression {
     /// # Errors
     /// What the expression raised.
     pub(crate) fn evaluate<'v>(&'v self, document: &Document<'v, '_>) -> Result<Option<Output<'v>>, String> {
+        let mut has_failed = false;
         if let Some(fast) = &self.fast {
             match fast.evaluate(document.found) {
                 EvaluationResult::Value(value) => return Ok(Some(Output::Text(value))),
                 EvaluationResult::Nothing => return Ok(None),
-                EvaluationResult::Failed | EvaluationResult::Deferred => {}
+                EvaluationResult::Failed => match self.failed.get() {
+                    Some(reason) => return Err(reason.clone()),
+                    None => has_failed = true,
+                },
+                EvaluationResult::Deferred => {}
             }
         }
         let value = if self.is_pruned { document.pruned() } else { document.whole() };
-        Ok(self.evaluate_on(value)?.map(Output::Value))
+        let output = self.evaluate_on(value);
+        if let (true, Err(reason)) = (has_failed, &output) {
+            self.failed.get_or_init(|| reason.clone());
+        }
+        Ok(output?.map(Output::Value))
     }
 
     /// The same on a value.

@@ -1,10 +1,9 @@
 //! `itemsToParse`: splitting one document into several.
 
-use berth_mapping::PathTree;
 use jaq_json::{Map, Val};
 
 use crate::{
-    document::{Output, with_member},
+    document::{Output, Paths, with_member},
     expression::Expression,
     write::write,
 };
@@ -31,7 +30,7 @@ impl ItemsToParse {
     /// What is wrong with the expression.
     pub(crate) fn compile(expression: &str, name: &str, transform: bool) -> Result<Self, String> {
         // EvaluationResult on values: nothing needs to be found for them.
-        let mut paths = PathTree::default();
+        let mut paths = Paths::default();
         let mut compile = |text: &str| Expression::compile(text, &mut paths);
         let removal = match list_path(expression) {
             _ if !transform => Removal::Off,

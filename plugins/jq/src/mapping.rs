@@ -1,11 +1,15 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
-use berth_mapping::{Broken, DocumentReader, Found, PathTree, append_str as write_str};
+use berth_mapping::{
+    Broken, DocumentReader, Found, append_str as write_str,
+    document::{BatchContext, BatchTexts, DocumentShape, ResourceView},
+    split_object,
+};
 use jaq_json::Val;
 use serde_json::{Map, Value};
 
 use crate::{
-    document::{Document, Output},
+    document::{Document, Output, Paths},
     expression::{Expression, set_surroundings},
     items::ItemsToParse,
 };
@@ -21,7 +25,7 @@ const TEXTS: [&str; 3] = ["identifier", "title", "blueprint"];
 pub struct Mapping {
     environment: Val,
     /// What all expressions read of a document.
-    paths: PathTree,
+    paths: Paths,
     /// How many fields' expressions there are.
     leaves: usize,
     selector: Expression,
@@ -53,7 +57,7 @@ struct Leaf {
 #[derive(Default)]
 struct Compiling {
     /// What they read of a document.
-    paths: PathTree,
+    paths: Paths,
     /// How many there are.
     leaves: usize,
 }
@@ -84,6 +88,8 @@ struct Report<'m> {
     entities: Vec<u8>,
     errors: Vec<(usize, String)>,
     filtered: usize,
+    /// How many elements of the batch have a document, or were refused one.
+    documents: usize,
     /// What gave nothing, by blueprint and by the position of the expression.
     nothing: Vec<(Option<String>, Vec<Option<Count<'m>>>)>,
 }
@@ -97,7 +103,8 @@ struct Count<'m> {
 }
 
 impl Mapping {
-    /// Compiles `{"selector": {"query": …}, "port": …, "environment": {…}}`.
+    /// Compiles `{"selector": {"query": …}, "port": …, "environment": {…}, "document": {…}}`. With the last, it is
+    /// evaluated on resources, whose documents it says how to make.
     ///
     /// # Errors
     /// Which expression is wrong and why. An expression of a field that an entity can do without
@@ -106,6 +113,11 @@ impl Mapping {
         let mapping: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let port = &mapping["port"];
         let mut compiling = Compiling::default();
+        if mapping["document"].is_object() {
+            let shape: DocumentShape =
+                serde_json::from_value(mapping["document"].clone()).map_err(|error| error.to_string())?;
+            compiling.paths = Paths::Resources(Box::new(ResourceView::new(shape)?));
+        }
         let query = mapping["selector"]["query"].as_str();
         let query = query.ok_or("`selector.query` is not a JQ expression")?;
         let selector = Expression::compile(query, &mut compiling.paths)
@@ -153,12 +165,17 @@ impl Mapping {
         set_surroundings(now, self.environment.clone());
         let no_list = |Broken: Broken| "the documents are no JSON array".to_owned();
         let documents = std::str::from_utf8(documents).map_err(|error| error.to_string())?;
+        let paths = match &self.paths {
+            Paths::Documents(paths) => paths,
+            Paths::Resources(view) => return self.evaluate_resources(view, documents),
+        };
         let mut batch = DocumentReader::new(documents).map_err(no_list)?;
         let mut found = Found::default();
         let mut report = Report::default();
         let mut index = 0;
-        while let Some(text) = batch.next(&self.paths, &mut found).map_err(no_list)? {
-            let document = Document::new(text, &self.paths, &found);
+        while let Some(text) = batch.next(paths, &mut found).map_err(no_list)? {
+            report.documents += 1;
+            let document = Document::new(text, paths, &found);
             match &self.items {
                 None => self.map(index, &document, &mut report),
                 Some((text, items)) => match items.split(document.whole()) {
@@ -180,6 +197,45 @@ impl Mapping {
         Ok(report.into_json())
     }
 
+    /// Evaluates the mapping on `{"context": …, "resources": […]}`.
+    fn evaluate_resources(&self, view: &ResourceView, batch: &str) -> Result<Vec<u8>, String> {
+        let no_batch = |Broken: Broken| "it is no batch of resources".to_owned();
+        let members = split_object(batch).map_err(no_batch)?;
+        let member = |name: &str| {
+            members.iter().find(|(known, _)| known.trim_matches('"') == name).map(|(_, text)| *text)
+        };
+        let context = member("context").unwrap_or_default();
+        let context: BatchContext = serde_json::from_str(context).map_err(|error| error.to_string())?;
+        let texts = BatchTexts::new(&context);
+        let resources = member("resources").unwrap_or_default();
+        let mut reader = DocumentReader::new(resources).map_err(no_batch)?;
+        let (mut found, mut report, mut index) = (Found::default(), Report::default(), 0);
+        while let Some(text) = reader.next(self.paths.tree(), &mut found).map_err(no_batch)? {
+            match view.make(text, &found, &context, &texts) {
+                Ok(Some(made)) => {
+                    report.documents += 1;
+                    match view.found(&found, &context, &texts, &made) {
+                        Ok(document) => {
+                            let document = Document::of_resource(text, &found, view, &context, &document);
+                            self.map(index, &document, &mut report);
+                            if document.is_broken() {
+                                return Err(no_batch(Broken));
+                            }
+                        }
+                        Err(reason) => report.errors.push((index, reason)),
+                    }
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    report.documents += 1;
+                    report.errors.push((index, reason));
+                }
+            }
+            index += 1;
+        }
+        Ok(report.into_json())
+    }
+
     fn map_item<'m>(
         &'m self,
         index: usize,
@@ -189,8 +245,9 @@ impl Mapping {
     ) -> Result<(), Broken> {
         let text = std::str::from_utf8(text).map_err(|_| Broken)?;
         let mut found = Found::default();
-        self.paths.find(text, &mut found)?;
-        self.map(index, &Document::with_value(value, text, &self.paths, &found), report);
+        let paths = self.paths.tree();
+        paths.find(text, &mut found)?;
+        self.map(index, &Document::with_value(value, text, paths, &found), report);
         Ok(())
     }
 
@@ -471,7 +528,9 @@ impl<'m> Report<'m> {
             write_str(reason, &mut out);
             out.push(b'}');
         }
-        out.extend_from_slice(format!("],\"filtered\":{},\"misconfigured\":[", self.filtered).as_bytes());
+        let (filtered, documents) = (self.filtered, self.documents);
+        let counts = format!("],\"filtered\":{filtered},\"documents\":{documents},\"misconfigured\":[");
+        out.extend_from_slice(counts.as_bytes());
         let member = |out: &mut Vec<u8>, name: &str, text: Option<&str>| {
             if let Some(text) = text {
                 write_str(name, out);

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use berth_mapping::document::{DocumentOrigin, NullPolicy, Source, ValueForm};
+
 use crate::{
-    shape::{Form, Kind, Nulls, Origin},
-    source::{Source, Statics, evaluate, template},
+    shape::Kind,
+    source::{Statics, evaluate, template},
 };
 
 /// The body of the function that makes the document of a resource.
@@ -22,9 +24,9 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
         _ = write!(sets, "let set{position} = {value};");
         let is_json = matches!(read, Source::Path(_));
         let filter = match source.nulls {
-            Nulls::Skip if is_json => format!("set{position}.filter(|value| !value.is_null())"),
-            Nulls::Skip | Nulls::Keep => format!("set{position}"),
-            Nulls::Write => format!("Some(set{position})"),
+            NullPolicy::Skip if is_json => format!("set{position}.filter(|value| !value.is_null())"),
+            NullPolicy::Skip | NullPolicy::Keep => format!("set{position}"),
+            NullPolicy::Write => format!("Some(set{position})"),
         };
         _ = write!(objects.sets, "if let Some(value) = {filter} {{ document.set({name:?}, value); }}");
     }
@@ -68,9 +70,9 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
         }
     }
     let origin = match document.origin {
-        Origin::Region => "document.origin();",
-        Origin::Account => "document.context(\"AccountId\", &context.account_id);",
-        Origin::None => "",
+        DocumentOrigin::Region => "document.origin();",
+        DocumentOrigin::Account => "document.context(\"AccountId\", &context.account_id);",
+        DocumentOrigin::None => "",
     };
     Ok(format!(
         "{statics} {properties} {objects} {body} {owner} {sets}
@@ -103,11 +105,11 @@ fn properties(kind: &Kind) -> String {
             _ = write!(listed, ".raw({member:?})");
         }
         match &property.form {
-            Form::AsIs => {}
-            Form::Time => listed.push_str(".time()"),
-            Form::Times(names) => _ = write!(listed, ".times(&{names:?})"),
-            Form::Number => listed.push_str(".int()"),
-            Form::Boolean => listed.push_str(".bool()"),
+            ValueForm::AsIs => {}
+            ValueForm::Time => listed.push_str(".time()"),
+            ValueForm::Times(names) => _ = write!(listed, ".times(&{names:?})"),
+            ValueForm::Number => listed.push_str(".int()"),
+            ValueForm::Boolean => listed.push_str(".bool()"),
         }
         listed.push_str(if property.required { ".required()," } else { "," });
     }

@@ -2,32 +2,12 @@
 
 use std::fmt::Write as _;
 
+use berth_mapping::document::Name;
+
 /// The members that are read: a tree of names.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     root: Node,
-}
-
-/// The name of a member on the way to another.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Name {
-    pub(crate) text: String,
-    /// Another name that it may have.
-    pub(crate) alias: Option<String>,
-}
-
-impl Name {
-    /// The names of a path.
-    pub(crate) fn path(path: &[String]) -> Vec<Self> {
-        path.iter().map(|name| Self { text: name.clone(), alias: None }).collect()
-    }
-
-    /// Whether both stand for the same member.
-    fn is(&self, other: &Self) -> bool {
-        self.text == other.text
-            || self.alias.as_ref() == Some(&other.text)
-            || other.alias.as_ref() == Some(&self.text)
-    }
 }
 
 #[derive(Debug, Default)]

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
+use berth_mapping::time::{append_time, append_times};
 use serde::Serialize;
 
 use crate::{
     Context, Fields, Json, Refused,
     batch::Sink,
     json::{append, append_str},
-    time::{append_time, append_times},
 };
 
 /// The properties of a kind's documents: names, forms, and what happens to members that are not

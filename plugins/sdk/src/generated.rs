@@ -2,15 +2,15 @@
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use berth_mapping::{EvaluationResult, Expression, Found, Slot, State, Value};
+use berth_mapping::{EvaluationResult, Expression, Found, Slot, State, Value, time::append_times};
 pub use serde::{self, Deserialize, de::IgnoredAny};
 use serde::{Deserializer, Serialize, Serializer, ser::Error as _};
 
+use crate::json;
 pub use crate::{
     Context, Documents, Entities, Fields, Json, Mapper, Properties, Property, RawResource, Refused, Resource,
     Timestamp, aws::is_foreign,
 };
-use crate::{json, time::append_times};
 
 /// An expression of a mapping, which is compiled where it is evaluated first.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use serde_json::Value;
 /// the design, and the two crates that wire them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("berth-common", &[]),
-    ("berth-core", &[]),
+    // What a manifest declares of documents is read where it is evaluated.
+    ("berth-core", &["berth-mapping"]),
     ("berth-sync", &["berth-core"]),
     ("berth-mapping", &[]),
     ("berth-aws-protocol", &["berth-core"]),
