@@ -43,6 +43,10 @@ pub(crate) struct Jq {
     pub(crate) used: UseMeter,
 }
 
+/// How many instances are kept in this process at least: kinds with edited mappings are read at the same time, and
+/// compiling a mapping takes as long as evaluating it on a batch.
+pub(crate) const KEPT_MAPPINGS: usize = 8;
+
 /// An instance that has compiled a mapping.
 struct MappingInstance {
     mapping: Arc<[u8]>,
@@ -303,11 +307,15 @@ impl Call<'_> {
         if session.at.memory() > self.runtime.limits.memory_bytes / 2 {
             return;
         }
+        let most = match session.at {
+            At::Here(_) => self.jq.most_idle.max(KEPT_MAPPINGS),
+            At::Apart(_) => self.jq.most_idle,
+        };
         let mut idle = self.jq.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= self.jq.most_idle && !idle.is_empty() {
+        if idle.len() >= most && !idle.is_empty() {
             idle.remove(0);
         }
-        if idle.len() < self.jq.most_idle {
+        if idle.len() < most {
             idle.push(session);
         }
     }

@@ -409,8 +409,7 @@ impl MapperSnapshot for Snapshot {
             let nonsense = |what| failure(sandbox::PluginFailure::Nonsense(what));
             match (mapping, jq) {
                 (Mapping::Custom(resource), Some(jq)) => {
-                    let splits = resource.port.items.items_to_parse.is_some();
-                    if let Some(document) = plugin.document(&kind).filter(|_| !wanted && !splits) {
+                    if let Some(document) = plugin.document_for(&kind, &resource).filter(|_| !wanted) {
                         let mapped = jq.map_resources(runtime, &kind, &context, (&resource, document), &page);
                         let mut report = mapped.map_err(MapError::Mapping)?;
                         blueprints.confine(&mut report);

@@ -156,7 +156,8 @@ pub struct Expressions {
 }
 
 impl Expressions {
-    /// Maps a batch with JQ expressions over the documents that the plugin returns, like a resync.
+    /// Maps a batch with JQ expressions like a resync: over the resources, or over the documents that the plugin
+    /// returns.
     ///
     /// # Errors
     /// How it failed.
@@ -169,6 +170,9 @@ impl Expressions {
         page: &RawPage,
     ) -> Result<MapReport, Problem> {
         let runtime = &self.loader.runtime;
+        if let Some(document) = plugin.plugin.document_for(kind, resource) {
+            return self.jq.map_resources(runtime, kind, context, (resource, document), page);
+        }
         let documents: ResourceDocuments =
             plugin.plugin.map(runtime, kind, context, page).map_err(|failure| failure.problem())?;
         self.jq.map(runtime, kind, context, resource, &documents)

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_core::{ItemError, Kind, Manifest, MapContext, Problem, RawPage};
+use berth_core::{ItemError, Kind, Manifest, MapContext, Problem, RawPage, ResourceConfig};
 use berth_mapping::document::DocumentShape;
 use serde_json::{Value, value::RawValue};
 
@@ -120,8 +120,12 @@ pub(crate) fn output_bound(runtime: &Runtime, input: usize) -> usize {
 }
 
 impl Plugin {
-    /// Returns what the manifest declares of the documents of a kind.
-    pub(crate) fn document(&self, kind: &Kind) -> Option<&DocumentShape> {
+    /// Returns what the manifest declares of the documents of a kind, if a mapping can be evaluated by it: one that
+    /// splits documents needs the documents themselves.
+    pub(crate) fn document_for(&self, kind: &Kind, mapping: &ResourceConfig) -> Option<&DocumentShape> {
+        if mapping.port.items.items_to_parse.is_some() {
+            return None;
+        }
         self.manifest.kinds.iter().find(|known| known.kind == *kind)?.document.as_ref()
     }
 

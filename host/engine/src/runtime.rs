@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits, Wasi, log_lines::Lines};
+use crate::{EngineError, Limits, Wasi, jq::KEPT_MAPPINGS, log_lines::Lines};
 
 /// The resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -156,8 +156,9 @@ fn base() -> Config {
 }
 
 fn pooled(limits: &Limits, workers: usize, pagemap_scan: Enabled) -> Config {
-    // Each worker may use one instance and keep one, and a plugin may be inspected at the same time.
-    let slots = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(2);
+    // Each worker may use one instance, some are kept, and a plugin may be inspected at the same time.
+    let kept = workers.max(KEPT_MAPPINGS);
+    let slots = u32::try_from(workers.saturating_add(kept)).unwrap_or(u32::MAX).saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         // One component contains several modules: the standard library's adapters, an interpreter.

@@ -144,12 +144,8 @@ impl Term {
                 right.one(scope, &value)?
             }
             Self::Alternative(left, right) => {
-                // An error on the left is no value.
-                match left.one(scope, input) {
-                    Ok(value) if value.is_true() => value,
-                    Ok(_) | Err(Stop::Fail) => right.one(scope, input)?,
-                    Err(stop) => return Err(stop),
-                }
+                let value = left.one(scope, input)?;
+                if value.is_true() { value } else { right.one(scope, input)? }
             }
             Self::Add(left, right) => add(left.one(scope, input)?, right.one(scope, input)?)?,
             Self::Compare(left, comparison, right) => {
@@ -199,18 +195,7 @@ impl Term {
         emit: &mut dyn FnMut(Value<'v>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         match self {
-            Self::Each(of, true) => match of.is_single().then(|| of.one(scope, input)) {
-                Some(Ok(value)) => value.each(true, emit),
-                // The question mark is for all that stands before it.
-                Some(Err(Stop::Fail)) => Ok(()),
-                Some(Err(stop)) => Err(stop),
-                None => {
-                    let ran = of.run(scope, input, &mut |value| value.each(true, &mut *emit));
-                    // Whose error it is, is not told apart.
-                    ran.map_err(|stop| if stop == Stop::Fail { Stop::Defer } else { stop })
-                }
-            },
-            Self::Each(of, false) => of.run(scope, input, &mut |value| value.each(false, &mut *emit)),
+            Self::Each(of, lenient) => of.run(scope, input, &mut |value| value.each(*lenient, &mut *emit)),
             Self::Field(of, name) if !of.is_single() => {
                 of.run(scope, input, &mut |value| emit(value.field(name)?))
             }
@@ -221,26 +206,20 @@ impl Term {
                 left.run(scope, input, &mut |value| right.run(scope, &value, &mut *emit))
             }
             Self::Alternative(left, right) if !left.is_single() => {
-                let (mut any, mut stopped) = (false, None);
-                let ran = left.run(scope, input, &mut |value| {
+                let mut any = false;
+                left.run(scope, input, &mut |value| {
                     if !value.is_true() {
                         return Ok(());
                     }
                     any = true;
-                    emit(value).map_err(|stop| *stopped.insert(stop))
-                });
-                match (stopped, ran) {
-                    (Some(stop), _) | (None, Err(stop @ (Stop::Defer | Stop::Enough))) => Err(stop),
-                    // An error on the left is no value.
-                    (None, _) if any => Ok(()),
-                    (None, _) => right.run(scope, input, emit),
-                }
+                    emit(value)
+                })?;
+                if any { Ok(()) } else { right.run(scope, input, emit) }
             }
-            Self::Alternative(left, right) => match left.one(scope, input) {
-                Ok(value) if value.is_true() => emit(value),
-                Ok(_) | Err(Stop::Fail) => right.run(scope, input, emit),
-                Err(stop) => Err(stop),
-            },
+            Self::Alternative(left, right) => {
+                let value = left.one(scope, input)?;
+                if value.is_true() { emit(value) } else { right.run(scope, input, emit) }
+            }
             Self::If(parts) => {
                 let [condition, yes, no] = &**parts;
                 let chosen = if condition.one(scope, input)?.is_true() { yes } else { no };

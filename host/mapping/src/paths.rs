@@ -1,5 +1,6 @@
 //! What the expressions of a mapping read of a document, found in one pass over its text.
 
+use crate::document::Name;
 use crate::text::{Broken, Reader, Type, is_name};
 
 /// The members that the expressions of a mapping read: a tree of names.
@@ -15,9 +16,11 @@ pub struct Slot(usize);
 #[derive(Debug, Default)]
 struct Node {
     name: String,
+    /// Another name of it, which counts where there is none of its own.
+    alias: Option<String>,
     children: Vec<usize>,
-    /// The lengths of the children's names, as bits: most members are told from all children by it.
-    lengths: u64,
+    /// Bits of the children's names: most members are told from all children by them.
+    known: NameSet,
     /// Whether an expression reads the value itself, not only members of it.
     wanted: bool,
     /// Whether it, or a member of it, must be in [`PathTree::pruned`].
@@ -85,6 +88,26 @@ impl PathTree {
         self.place(path, false)
     }
 
+    /// Adds a path whose names may have others.
+    pub(crate) fn add_named(&mut self, path: &[Name]) -> Slot {
+        let (mut at, mut names) = (Slot(0), Vec::new());
+        for name in path {
+            // A member that is read by its other name already stays under that.
+            let other = name.alias.as_ref().filter(|other| {
+                self.nodes[at.0].children.iter().any(|child| self.nodes[*child].name == **other)
+            });
+            names.push(other.unwrap_or(&name.text));
+            at = self.place(&names, false);
+            let (node, other) =
+                (&mut self.nodes[at.0], if other.is_some() { Some(&name.text) } else { name.alias.as_ref() });
+            if other.is_some() {
+                node.alias = other.cloned();
+            }
+        }
+        self.nodes[at.0].wanted = true;
+        at
+    }
+
     /// Adds a path that is in [`pruned`](Self::pruned) documents.
     pub fn keep<K: AsRef<str>>(&mut self, path: &[K]) {
         let slot = self.place(path, true);
@@ -96,12 +119,13 @@ impl PathTree {
         self.nodes[0].kept |= kept;
         for name in path {
             let name = name.as_ref();
-            let known = self.nodes[at].children.iter().find(|child| self.nodes[**child].name == name);
+            let is = |node: &Node| node.name == name || node.alias.as_deref() == Some(name);
+            let known = self.nodes[at].children.iter().find(|child| is(&self.nodes[**child]));
             let child = known.copied().unwrap_or(self.nodes.len());
             if child == self.nodes.len() {
                 self.nodes.push(Node { name: name.to_owned(), ..Node::default() });
                 self.nodes[at].children.push(child);
-                self.nodes[at].lengths |= length_bit(name.len());
+                self.nodes[at].known.add(name);
             }
             self.nodes[child].kept |= kept;
             at = child;
@@ -139,7 +163,7 @@ impl PathTree {
 
     /// Reads the members of the object that comes next.
     fn members<'a>(&self, node: usize, reader: &mut Reader<'a>, found: &mut Found<'a>) -> Result<(), Broken> {
-        let Node { children, lengths, .. } = &self.nodes[node];
+        let Node { children, known, .. } = &self.nodes[node];
         // Members come in the same order in every document: the next one is most often the child after the last.
         let mut expected = 0;
         let mut first = true;
@@ -149,15 +173,20 @@ impl PathTree {
         while reader.another(&mut first, b'}')? {
             let (key, escapes) = reader.name()?;
             let mut child = None;
-            if escapes || lengths & length_bit(key.len().saturating_sub(2)) != 0 {
+            if escapes || known.may_have(key.get(1..key.len() - 1).unwrap_or_default()) {
                 for turn in 0..children.len() {
                     let position = if expected + turn < children.len() {
                         expected + turn
                     } else {
                         expected + turn - children.len()
                     };
-                    if is_name(key, escapes, &self.nodes[children[position]].name)? {
-                        child = Some(children[position]);
+                    let Node { name, alias, .. } = &self.nodes[children[position]];
+                    let is_alias = || alias.as_ref().map_or(Ok(false), |alias| is_name(key, escapes, alias));
+                    let by_name = is_name(key, escapes, name)?;
+                    if by_name || is_alias()? {
+                        // What stands under the own name counts.
+                        let found = found.states[children[position]];
+                        child = (by_name || found == State::Missing).then_some(children[position]);
                         expected = position + 1;
                         break;
                     }
@@ -237,9 +266,30 @@ impl PathTree {
     }
 }
 
-/// The bit of a name's length.
-fn length_bit(length: usize) -> u64 {
-    1 << (length & 63)
+/// Whether names may be among others, by a bit of each.
+#[derive(Debug, Default)]
+struct NameSet([u64; 4]);
+
+impl NameSet {
+    fn add(&mut self, name: &str) {
+        let (word, bit) = Self::place(name);
+        self.0[word] |= bit;
+    }
+
+    fn may_have(&self, name: &str) -> bool {
+        let (word, bit) = Self::place(name);
+        self.0[word] & bit != 0
+    }
+
+    fn place(name: &str) -> (usize, u64) {
+        let bytes = name.as_bytes();
+        // The first letter of AWS's names may be small or large.
+        let first = bytes.first().map_or(0, |byte| usize::from(byte | 0x20));
+        let middle = bytes.get(bytes.len() / 2).map_or(0, |byte| usize::from(*byte));
+        let last = bytes.last().map_or(0, |byte| usize::from(*byte));
+        let hash = bytes.len() * 67 + first * 31 + middle * 13 + last * 5;
+        (hash >> 6 & 3, 1 << (hash & 63))
+    }
 }
 
 /// The documents of a batch: the elements of a list in JSON.

@@ -186,8 +186,11 @@ impl<'a> Value<'a> {
         if self.is_null() {
             return Ok(Value::Null);
         }
-        if !matches!(self.kind(), Type::List) {
-            return Err(Stop::Fail);
+        match self.kind() {
+            Type::List => {}
+            // jaq takes it otherwise than libjq.
+            Type::Object => return Err(Stop::Defer),
+            _ => return Err(Stop::Fail),
         }
         let position = match usize::try_from(position) {
             Ok(position) => position,

@@ -31,8 +31,10 @@ pub(crate) struct Expression {
     fast: Option<berth_mapping::Expression>,
     /// What is asked where there is no such form, or where it does not know what JQ gives.
     whole: OnceCell<Result<Whole, String>>,
-    /// The first error of it, where errors are known without asking what gives their texts.
-    failed: OnceCell<String>,
+    /// Its first error in a batch, with the batch: errors are known without asking what gives their texts.
+    failed: RefCell<Option<(u64, String)>>,
+    /// Whether each error is wanted with its own text.
+    tells_each_error: bool,
     /// In the form that is compiled.
     code: String,
     /// Whether it reads no more of a document than was named beforehand.
@@ -50,14 +52,17 @@ enum Whole {
 type Filter = jaq_core::Filter<JustLut<Val>>;
 
 thread_local! {
+    /// The batch that is evaluated.
+    static BATCH: Cell<u64> = const { Cell::new(0) };
     /// What `now` gives, in milliseconds since 1970. A guest has no clock.
     static NOW: Cell<u64> = const { Cell::new(0) };
     /// What `env` and `$ENV` give: the variables that the host was told to show, most often none.
     static ENVIRONMENT: RefCell<Val> = const { RefCell::new(Val::Null) };
 }
 
-/// Sets what `now`, `env` and `$ENV` give.
-pub(crate) fn set_surroundings(now: u64, environment: Val) {
+/// Begins a batch: sets what `now`, `env` and `$ENV` give.
+pub(crate) fn begin_batch(now: u64, environment: Val) {
+    BATCH.set(BATCH.get().wrapping_add(1));
     NOW.set(now);
     ENVIRONMENT.set(environment);
 }
@@ -84,7 +89,12 @@ impl Expression {
             // It was empty.
             let _ = whole.set(Ok(Whole::Filter(filter)));
         }
-        Ok(Self { fast, whole, failed: OnceCell::new(), code, is_pruned })
+        Ok(Self { fast, whole, failed: RefCell::default(), tells_each_error: false, code, is_pruned })
+    }
+
+    /// The expression, with the text of each of its errors instead of the first one of a batch.
+    pub(crate) fn telling_each_error(self) -> Self {
+        Self { tells_each_error: true, ..self }
     }
 
     /// The first output on a document; none when there is no output.
@@ -97,9 +107,11 @@ impl Expression {
             match fast.evaluate(document.found) {
                 EvaluationResult::Value(value) => return Ok(Some(Output::Text(value))),
                 EvaluationResult::Nothing => return Ok(None),
-                EvaluationResult::Failed => match self.failed.get() {
-                    Some(reason) => return Err(reason.clone()),
-                    None => has_failed = true,
+                EvaluationResult::Failed => match &*self.failed.borrow() {
+                    Some((batch, reason)) if *batch == BATCH.get() && !self.tells_each_error => {
+                        return Err(reason.clone());
+                    }
+                    _ => has_failed = true,
                 },
                 EvaluationResult::Deferred => {}
             }
@@ -107,7 +119,7 @@ impl Expression {
         let value = if self.is_pruned { document.pruned() } else { document.whole() };
         let output = self.evaluate_on(value);
         if let (true, Err(reason)) = (has_failed, &output) {
-            self.failed.get_or_init(|| reason.clone());
+            self.failed.replace(Some((BATCH.get(), reason.clone())));
         }
         Ok(output?.map(Output::Value))
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     document::{Document, Output, Paths},
-    expression::{Expression, set_surroundings},
+    expression::{Expression, begin_batch},
     items::ItemsToParse,
 };
 
@@ -121,7 +121,8 @@ impl Mapping {
         let query = mapping["selector"]["query"].as_str();
         let query = query.ok_or("`selector.query` is not a JQ expression")?;
         let selector = Expression::compile(query, &mut compiling.paths)
-            .map_err(|reason| format!("`selector.query`, `{query}`: {reason}"))?;
+            .map_err(|reason| format!("`selector.query`, `{query}`: {reason}"))?
+            .telling_each_error();
         let items = port["itemsToParse"].as_str().map(|expression| {
             let name = port["itemsToParseName"].as_str().unwrap_or("item");
             let transform = port["itemsToParseTopLevelTransform"].as_bool().unwrap_or(true);
@@ -162,7 +163,7 @@ impl Mapping {
     /// # Errors
     /// When the documents are no JSON array.
     pub fn evaluate(&self, documents: &[u8], now: u64) -> Result<Vec<u8>, String> {
-        set_surroundings(now, self.environment.clone());
+        begin_batch(now, self.environment.clone());
         let no_list = |Broken: Broken| "the documents are no JSON array".to_owned();
         let documents = std::str::from_utf8(documents).map_err(|error| error.to_string())?;
         let paths = match &self.paths {

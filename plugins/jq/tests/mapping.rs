@@ -106,7 +106,8 @@ fn an_expression_that_gives_nothing_makes_null_and_is_told() {
                 "reason": "is `null`, which is no JQ expression"}),
         ]
     };
-    let (b, c) = (told("b", 2, "i"), told("c", 1, "k"));
+    // The error is that of the batch's first document.
+    let (b, c) = (told("b", 2, "i"), told("c", 1, "i"));
     assert_eq!(output["misconfigured"], json!([b[0], c[0], b[1], c[1]]));
     assert_eq!(
         output["entities"][1],

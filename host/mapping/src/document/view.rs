@@ -8,8 +8,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Code, DocumentOrigin, DocumentShape, Name, NullPolicy, Part, Property, Source, Traced, TracedValue,
-    Tracer, ValueForm,
+    Code, DocumentOrigin, DocumentShape, NullPolicy, Part, Property, Source, Traced, TracedValue, Tracer,
+    ValueForm,
 };
 use crate::{
     EvaluationResult, Expression, Found, PathTree, Slot, State, append_str, split_object,
@@ -107,8 +107,7 @@ struct Candidate {
 
 #[derive(Debug)]
 enum Place {
-    /// At one of these paths: by its own name, or by the other one.
-    Slots(Slot, Option<Slot>),
+    Slot(Slot),
     Computed(usize),
 }
 
@@ -260,15 +259,8 @@ impl ResourceView {
     fn candidate(&mut self, value: TracedValue) -> Result<Candidate, String> {
         let (place, form, option, skips_null) = match value {
             TracedValue::Member { path, form, option, skips_null } => {
-                let own: Vec<&str> = path.iter().map(|Name { text, .. }| text.as_str()).collect();
-                let other = path.iter().any(|name| name.alias.is_some()).then(|| {
-                    let other: Vec<&str> = path
-                        .iter()
-                        .map(|Name { text, alias }| alias.as_ref().unwrap_or(text).as_str())
-                        .collect();
-                    self.add(&other)
-                });
-                (Place::Slots(self.add(&own), other), form, option, skips_null)
+                self.note_part(path.first().map_or("", |name| &name.text));
+                (Place::Slot(self.paths.add_named(&path)), form, option, skips_null)
             }
             TracedValue::Expression { code, option } => {
                 let form = ComputedForm::Expression(self.expression(&code)?);
@@ -539,9 +531,6 @@ fn made_value(
 ) -> Result<Option<String>, String> {
     let Some((candidate, state)) = chosen(candidates, found, context, computed) else { return Ok(None) };
     let State::Text(text) = state else { return Ok(None) };
-    if below.is_empty() && candidate.form == ValueForm::AsIs && matches!(candidate.place, Place::Slots(..)) {
-        return Ok(None);
-    }
     let mut value = Cow::Borrowed(text);
     if candidate.form != ValueForm::AsIs {
         let mut json = Vec::new();
@@ -568,10 +557,7 @@ fn chosen<'c, 'a>(
 ) -> Option<(&'c Candidate, State<'a>)> {
     candidates.iter().find_map(|candidate| {
         let state = match &candidate.place {
-            Place::Slots(own, other) => match (found.state(*own), other) {
-                (State::Missing, Some(other)) => found.state(*other),
-                (state, _) => state,
-            },
+            Place::Slot(slot) => found.state(*slot),
             Place::Computed(position) => {
                 computed.get(*position)?.as_deref().map_or(State::Missing, State::Text)
             }
