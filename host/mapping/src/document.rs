@@ -63,6 +63,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectMembers<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DocumentShape {
+    /// The path of a list in the resource: there is a document for each of its elements, which paths call `each`.
+    /// Only for plugins that make their documents themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// What is joined to an element of [`each`](Self::each); paths call it `joined`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
     /// The paths of objects whose members a document takes over; none for `item`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<Vec<String>>,
@@ -75,7 +82,7 @@ pub struct DocumentShape {
     /// What `__ExtraContext` says of the place of the resource.
     #[serde(skip_serializing_if = "DocumentOrigin::is_region")]
     pub origin: DocumentOrigin,
-    /// Further members of `__ExtraContext`.
+    /// Further members of `__ExtraContext`. `*` stands for all members of an object.
     #[serde(skip_serializing_if = "ObjectMembers::is_empty")]
     pub context: ObjectMembers<String>,
     /// Whether members that are not listed below are kept.
@@ -179,6 +186,16 @@ impl DocumentShape {
         };
         paths.iter().map(split).collect()
     }
+}
+
+/// The element of another list that has the same value in a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The path of the list.
+    pub from: String,
+    /// The member.
+    pub by: String,
 }
 
 /// What `__ExtraContext` says of the place of a resource.

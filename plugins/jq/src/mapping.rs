@@ -1,7 +1,7 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
 use berth_mapping::{
-    Broken, DocumentReader, Found, append_str as write_str,
+    Broken, DocumentReader, Found, PathTree, append_str as write_str,
     document::{BatchContext, BatchTexts, DocumentShape, ResourceView},
     split_object,
 };
@@ -211,30 +211,60 @@ impl Mapping {
         let resources = member("resources").unwrap_or_default();
         let mut reader = DocumentReader::new(resources).map_err(no_batch)?;
         let (mut found, mut report, mut index) = (Found::default(), Report::default(), 0);
-        while let Some(text) = reader.next(self.paths.tree(), &mut found).map_err(no_batch)? {
-            match view.make(text, &found, &context, &texts) {
-                Ok(Some(made)) => {
-                    report.documents += 1;
-                    match view.found(&found, &context, &texts, &made) {
-                        Ok(document) => {
-                            let document = Document::of_resource(text, &found, view, &context, &document);
-                            self.map(index, &document, &mut report);
-                            if document.is_broken() {
-                                return Err(no_batch(Broken));
-                            }
+        let nothing = PathTree::default();
+        let paths = if view.splits() { &nothing } else { self.paths.tree() };
+        while let Some(text) = reader.next(paths, &mut found).map_err(no_batch)? {
+            if view.splits() {
+                match view.split(text) {
+                    Ok(parts) => {
+                        for part in &parts {
+                            let mut found = Found::default();
+                            self.paths.tree().find(part, &mut found).map_err(no_batch)?;
+                            self.map_resource(index, (part, &found), (view, &context, &texts), &mut report)?;
                         }
-                        Err(reason) => report.errors.push((index, reason)),
+                    }
+                    Err(reason) => {
+                        report.documents += 1;
+                        report.errors.push((index, reason));
                     }
                 }
-                Ok(None) => {}
-                Err(reason) => {
-                    report.documents += 1;
-                    report.errors.push((index, reason));
-                }
+            } else {
+                self.map_resource(index, (text, &found), (view, &context, &texts), &mut report)?;
             }
             index += 1;
         }
         Ok(report.into_json())
+    }
+
+    /// Maps a resource, or a part of it that has a document of its own.
+    fn map_resource<'m>(
+        &'m self,
+        index: usize,
+        (text, found): (&str, &Found<'_>),
+        (view, context, texts): (&ResourceView, &BatchContext, &BatchTexts),
+        report: &mut Report<'m>,
+    ) -> Result<(), String> {
+        let made = match view.make(text, found, context, texts) {
+            Ok(Some(made)) => made,
+            Ok(None) => return Ok(()),
+            Err(reason) => {
+                report.documents += 1;
+                report.errors.push((index, reason));
+                return Ok(());
+            }
+        };
+        report.documents += 1;
+        match view.found(found, context, texts, &made) {
+            Ok(document) => {
+                let document = Document::of_resource(text, found, view, context, &document);
+                self.map(index, &document, report);
+                if document.is_broken() {
+                    return Err("it is no batch of resources".to_owned());
+                }
+            }
+            Err(reason) => report.errors.push((index, reason)),
+        }
+        Ok(())
     }
 
     fn map_item<'m>(

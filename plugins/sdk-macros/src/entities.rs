@@ -21,6 +21,11 @@ pub(crate) struct Entities {
 
 impl Entities {
     pub(crate) fn generate(kind: &Kind, members: &mut Members) -> Result<Self, String> {
+        if kind.document.each.is_some() {
+            return Err(
+                "`document.each` needs a mapper in code; implement `Mapper` in Rust for this kind".to_owned()
+            );
+        }
         let tracer = Tracer::new(&kind.document);
         // Once to learn what is read, and once to write it down.
         Writer { kind, tracer: &tracer, members, statics: Statics::default(), learns: true }.body()?;

@@ -9,6 +9,14 @@ impl KindManifest {
     pub(super) fn check_document(&self, at: &str) -> Result<(), ManifestError> {
         let Some(document) = &self.document else { return Ok(()) };
         let at = format!("{at}.document");
+        if let Some(each) = &document.each {
+            let path: Vec<String> = each.split('.').map(str::to_owned).collect();
+            self.check_path(&path, &format!("{at}.each"))?;
+        }
+        if let Some(join) = &document.join {
+            let path: Vec<String> = join.from.split('.').map(str::to_owned).collect();
+            self.check_path(&path, &format!("{at}.join.from"))?;
+        }
         for (index, (path, _)) in document.merges().iter().enumerate() {
             self.check_path(path, &format!("{at}.merge[{index}]"))?;
         }
@@ -35,6 +43,9 @@ impl KindManifest {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         match names.as_slice() {
             ["item", ..] | ["steps"] => Ok(()),
+            ["each" | "joined", ..] if self.document.as_ref().is_some_and(|shape| shape.each.is_some()) => {
+                Ok(())
+            }
             ["steps" | "parents", step, ..] if self.plan.step(step).is_some() => Ok(()),
             ["steps" | "parents", step, ..] => Err(refuse(at, format!("there is no step `{step}`"))),
             _ => {

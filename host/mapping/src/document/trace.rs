@@ -121,7 +121,14 @@ impl<'s> Tracer<'s> {
                         };
                         Traced::Values { values: vec![value], below: Vec::new() }
                     }
-                    None => Traced::Nothing,
+                    None => match document.context.0.iter().find(|(known, _)| known == "*") {
+                        Some((_, source)) => {
+                            let below = path.get(1..).unwrap_or_default();
+                            let values = vec![Self::source(source, None, below, 0)?];
+                            Traced::Values { values, below: Vec::new() }
+                        }
+                        None => Traced::Nothing,
+                    },
                 }
             }
             (Some("Properties"), Some(name)) => self.property(name, rest)?,

@@ -12,10 +12,25 @@ use super::{
     ValueForm,
 };
 use crate::{
-    EvaluationResult, Expression, Found, PathTree, Slot, State, append_str, split_object,
+    EvaluationResult, Expression, Found, PathTree, Slot, State, append_str, split_list, split_object,
     text::{member, string},
     time::{append_time, append_times},
 };
+
+/// What stands at a path.
+fn at<'a>(resource: &'a str, path: &[String]) -> Option<&'a str> {
+    path.iter().try_fold(resource, |text, name| match text.as_bytes().first() {
+        Some(b'{') => member(text, name).ok().flatten(),
+        _ => None,
+    })
+}
+
+fn list_of(list: &str) -> Result<Vec<&str>, String> {
+    split_list(list).map_err(|_| {
+        let start: String = list.chars().take(40).collect();
+        format!("`{start}` stands where a list is expected")
+    })
+}
 
 /// Why a resource of an unforeseen shape is refused.
 const SHAPE: &str = "it does not have the shape that the mapping reads";
@@ -304,6 +319,51 @@ impl ResourceView {
         Ok(ComputedForm::Template(read))
     }
 
+    /// Whether a resource may have several documents; [`split`](Self::split) gives what each is made of.
+    pub fn splits(&self) -> bool {
+        self.shape.each.is_some()
+    }
+
+    /// What each document of a resource is made of: the element, what is joined to it, and the resource's item
+    /// without the list.
+    ///
+    /// # Errors
+    /// Why the resource is refused.
+    pub fn split(&self, resource: &str) -> Result<Vec<String>, String> {
+        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
+        let path = names(self.shape.each.as_deref().unwrap_or_default());
+        let list = at(resource, &path).unwrap_or("null");
+        let elements = list_of(list)?;
+        let item = split_object(at(resource, &["item".to_owned()]).unwrap_or("null"))
+            .map_err(|_| no_object("null"))?;
+        let list_name = path.last().map(String::as_str).unwrap_or_default();
+        let rest: Vec<_> = item
+            .iter()
+            .filter(|(name, _)| string(name).ok().as_deref() != Some(list_name))
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        let rest = rest.join(",");
+        let others = match &self.shape.join {
+            None => Vec::new(),
+            Some(join) => match at(resource, &names(&join.from)) {
+                None | Some("null") => Vec::new(),
+                Some(list) => list_of(list)?,
+            },
+        };
+        let by = self.shape.join.as_ref().map(|join| join.by.as_str()).unwrap_or_default();
+        let key = |object: &str| {
+            member(object, by).ok().flatten().and_then(|key| string(key).ok().map(Cow::into_owned))
+        };
+        let mut parts = Vec::with_capacity(elements.len());
+        for element in elements {
+            let own = if others.is_empty() { None } else { key(element) };
+            let joined = others.iter().find(|other| own.is_some() && key(other) == own);
+            let joined = joined.map(|other| format!(",\"joined\":{other}")).unwrap_or_default();
+            parts.push(format!("{{\"each\":{element}{joined},\"item\":{{{rest}}}}}"));
+        }
+        Ok(parts)
+    }
+
     /// Makes what must be made of a resource to read it. `None` for one that has no document.
     ///
     /// # Errors
@@ -434,12 +494,7 @@ impl ResourceView {
         context: &BatchContext,
         only: Option<&BTreeSet<String>>,
     ) -> Result<String, String> {
-        let at = |path: &[String]| -> Option<&str> {
-            path.iter().try_fold(resource, |text, name| match text.as_bytes().first() {
-                Some(b'{') => member(text, name).ok().flatten(),
-                _ => None,
-            })
-        };
+        let at = |path: &[String]| at(resource, path);
         let mut entries = Entries { only, list: Vec::new() };
         for (path, _) in self.shape.merges() {
             let Some(object) = at(&path).filter(|text| text.starts_with('{')) else { continue };
@@ -474,13 +529,20 @@ impl ResourceView {
         }
         let mut extra = Vec::new();
         if self.shape.origin != DocumentOrigin::None {
-            extra.push(("AccountId", quoted(&context.account)));
+            extra.push((Cow::Borrowed("AccountId"), quoted(&context.account)));
         }
         if let (DocumentOrigin::Region, Some(region)) = (self.shape.origin, &context.region) {
-            extra.push(("Region", quoted(region)));
+            extra.push((Cow::Borrowed("Region"), quoted(region)));
         }
         for ((name, _), source) in self.shape.context.0.iter().zip(&self.sources.1) {
             let value = match source {
+                Source::Path(path) if name == "*" => {
+                    let object = at(path).filter(|text| text.starts_with('{')).unwrap_or("{}");
+                    for (name, value) in split_object(object).map_err(|_| broken())? {
+                        extra.push((string(name).map_err(|_| broken())?, value.to_owned()));
+                    }
+                    None
+                }
                 Source::Path(path) => at(path).map(str::to_owned),
                 Source::Expression(code) => evaluate_alone(code, resource)?,
                 Source::Template(parts) => {
@@ -488,7 +550,7 @@ impl ResourceView {
                 }
             };
             if let Some(value) = value {
-                extra.push((name, value));
+                extra.push((Cow::Borrowed(name.as_str()), value));
             }
         }
         Ok(entries.document(&extra, context))
@@ -691,7 +753,7 @@ impl Entries<'_> {
         }
     }
 
-    fn document(&self, extra: &[(&str, String)], context: &BatchContext) -> String {
+    fn document(&self, extra: &[(Cow<'_, str>, String)], context: &BatchContext) -> String {
         let object = |members: &mut dyn Iterator<Item = (&str, &str)>| {
             let members: Vec<_> = members.map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
             format!("{{{}}}", members.join(","))
@@ -700,7 +762,7 @@ impl Entries<'_> {
             object(&mut self.list.iter().map(|(name, value, _)| (name.as_str(), value.as_str())));
         let mut members = vec![("Type", quoted(&context.kind)), ("Properties", properties)];
         if !extra.is_empty() {
-            let extra = object(&mut extra.iter().map(|(name, value)| (*name, value.as_str())));
+            let extra = object(&mut extra.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
             members.push(("__ExtraContext", extra));
         }
         members.push(("__AccountId", quoted(&context.account)));
