@@ -355,7 +355,7 @@ mod tests {
     fn a_mapping_may_search_for_entities() {
         let query = json!({"combinator": "and", "rules": []});
         let output = json!({
-            "entities": [{"search": query, "blueprint": "b"}], "errors": [], "filtered": 2,
+            "entities": [{"search": query, "blueprint": "b"}], "errors": [], "filtered": 2, "documents": 3,
             "misconfigured": [{"field": "title", "blueprint": "b", "count": 1, "reason": "gave null"}],
         });
         let Evaluated { entities, filtered, misconfigured, .. } =
