@@ -14,7 +14,7 @@ use serde::{
 
 pub use source::{Code, Part, Source};
 pub use trace::{Name, Traced, TracedValue, Tracer};
-pub use view::{BatchContext, BatchTexts, Made, ResourceView};
+pub use view::{BatchContext, BatchTexts, Made, ResourceView, Split};
 
 /// The members of an object, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -53,6 +53,13 @@ impl Paths {
         }
     }
 
+    /// Has a document hold everything, for an expression that may read all of it.
+    pub(crate) fn keep_all(&mut self) {
+        if let Self::Resources(view) = self {
+            view.keep_all();
+        }
+    }
+
     /// What is read of each element of a batch.
     pub(crate) fn tree(&self) -> &PathTree {
         match self {

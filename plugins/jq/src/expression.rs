@@ -86,6 +86,9 @@ impl Expression {
             let (filter, reads) = compile(&code)?;
             is_pruned = reads.is_some();
             reads.iter().flatten().for_each(|path| paths.keep(path));
+            if reads.is_none() {
+                paths.keep_all();
+            }
             // It was empty.
             let _ = whole.set(Ok(Whole::Filter(filter)));
         }

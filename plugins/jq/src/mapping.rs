@@ -1,8 +1,8 @@
 //! A whole mapping: selector, splitting, and an expression for every field of an entity.
 
 use berth_mapping::{
-    Broken, DocumentReader, Found, PathTree, append_str as write_str,
-    document::{BatchContext, BatchTexts, DocumentShape, ResourceView},
+    Broken, DocumentReader, Found, append_str as write_str,
+    document::{BatchContext, BatchTexts, DocumentShape, ResourceView, Split},
     split_object,
 };
 use jaq_json::Val;
@@ -211,11 +211,10 @@ impl Mapping {
         let resources = member("resources").unwrap_or_default();
         let mut reader = DocumentReader::new(resources).map_err(no_batch)?;
         let (mut found, mut report, mut index) = (Found::default(), Report::default(), 0);
-        let nothing = PathTree::default();
-        let paths = if view.splits() { &nothing } else { self.paths.tree() };
+        let paths = view.split().map_or(self.paths.tree(), Split::paths);
         while let Some(text) = reader.next(paths, &mut found).map_err(no_batch)? {
-            if view.splits() {
-                match view.split(text) {
+            if let Some(split) = view.split() {
+                match split.parts(&found) {
                     Ok(parts) => {
                         for part in &parts {
                             let mut found = Found::default();

@@ -92,6 +92,72 @@ pub struct ResourceView {
     reads: Vec<(Vec<String>, Read)>,
     /// The properties that a document of its own needs; all of them where it is none.
     kept: Option<BTreeSet<String>>,
+    split: Option<Split>,
+}
+
+/// How a resource is split that has a document for each element of a list.
+#[derive(Debug)]
+pub struct Split {
+    paths: PathTree,
+    each: Slot,
+    list_name: String,
+    join: Option<(Slot, String)>,
+    /// The item of the resource, if a mapping reads of it.
+    item: Option<Slot>,
+}
+
+impl Split {
+    fn new(shape: &DocumentShape) -> Option<Self> {
+        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
+        let path = names(shape.each.as_deref()?);
+        let mut paths = PathTree::default();
+        let each = paths.add(&path);
+        let join = shape.join.as_ref().map(|join| (paths.add(&names(&join.from)), join.by.clone()));
+        let list_name = path.last().cloned().unwrap_or_default();
+        Some(Self { paths, each, list_name, join, item: None })
+    }
+
+    /// What is read of a resource.
+    pub fn paths(&self) -> &PathTree {
+        &self.paths
+    }
+
+    /// What each document is made of: the element, what is joined to it, and the resource's item without the list.
+    ///
+    /// # Errors
+    /// Why the resource is refused.
+    pub fn parts(&self, found: &Found<'_>) -> Result<Vec<String>, String> {
+        let list = |slot: Slot| match found.state(slot) {
+            State::Text(text) => text,
+            _ => "null",
+        };
+        let elements = list_of(list(self.each))?;
+        let others = match &self.join {
+            Some((slot, _)) if list(*slot) != "null" => list_of(list(*slot))?,
+            _ => Vec::new(),
+        };
+        let by = self.join.as_ref().map(|(_, by)| by.as_str()).unwrap_or_default();
+        let key = |object: &str| {
+            member(object, by).ok().flatten().and_then(|key| string(key).ok().map(Cow::into_owned))
+        };
+        let mut rest = Vec::new();
+        if let Some(State::Text(item)) = self.item.map(|item| found.state(item)) {
+            for (name, value) in split_object(item).map_err(|_| no_object(item))? {
+                if string(name).ok().as_deref() != Some(&self.list_name) {
+                    rest.push(format!("{name}:{value}"));
+                }
+            }
+        }
+        let rest = rest.join(",");
+        let mut parts = Vec::with_capacity(elements.len());
+        for element in elements {
+            let own = if others.is_empty() { None } else { key(element) };
+            let joined = others.iter().find(|other| own.is_some() && key(other) == own);
+            let (before, joined) = joined.map_or(("", ""), |joined| (",\"joined\":", *joined));
+            parts.push(["{\"each\":", element, before, joined, ",\"item\":{", &rest, "}}"].concat());
+        }
+        Ok(parts)
+    }
 }
 
 /// Where a path of the document is found.
@@ -171,6 +237,7 @@ impl ResourceView {
         let set = shape.set.0.iter().map(|(_, source)| Source::read(&source.value, &[]));
         let extra = shape.context.0.iter().map(|(_, source)| Source::read(source, &[]));
         let sources = (set.collect::<Result<Vec<_>, _>>()?, extra.collect::<Result<Vec<_>, _>>()?);
+        let split = Split::new(&shape);
         let mut view = Self {
             shape,
             sources,
@@ -183,6 +250,7 @@ impl ResourceView {
             computed: Vec::new(),
             reads: Vec::new(),
             kept: Some(BTreeSet::new()),
+            split,
         };
         // Texts that are set come first, as they may refuse a resource.
         for source in view.sources.0.clone() {
@@ -215,6 +283,9 @@ impl ResourceView {
     }
 
     fn note_part(&mut self, name: &str) {
+        if let (Some(split), "item") = (&mut self.split, name) {
+            split.item = Some(split.paths.add(&["item"]));
+        }
         for part in ["steps", "parents"] {
             if name == part {
                 let slot = self.paths.add_way(&[part]);
@@ -242,7 +313,10 @@ impl ResourceView {
             Traced::Account => Read::Account,
             Traced::Region => Read::Region,
             Traced::Nothing => Read::Nothing,
-            Traced::Whole => Read::Whole,
+            Traced::Whole => {
+                self.note_part("item");
+                Read::Whole
+            }
             Traced::Values { values, below } => {
                 let mut candidates = Vec::new();
                 for value in values {
@@ -265,10 +339,17 @@ impl ResourceView {
                     kept.insert(name.clone());
                 }
             }
-            [] => self.kept = None,
+            [] => self.keep_all(),
             [first] if first == "Properties" => self.kept = None,
+            [first, ..] if first == "__ExtraContext" => self.note_part("item"),
             _ => {}
         }
+    }
+
+    /// Keeps all of the document.
+    pub fn keep_all(&mut self) {
+        self.kept = None;
+        self.note_part("item");
     }
 
     fn candidate(&mut self, value: TracedValue) -> Result<Candidate, String> {
@@ -319,49 +400,9 @@ impl ResourceView {
         Ok(ComputedForm::Template(read))
     }
 
-    /// Whether a resource may have several documents; [`split`](Self::split) gives what each is made of.
-    pub fn splits(&self) -> bool {
-        self.shape.each.is_some()
-    }
-
-    /// What each document of a resource is made of: the element, what is joined to it, and the resource's item
-    /// without the list.
-    ///
-    /// # Errors
-    /// Why the resource is refused.
-    pub fn split(&self, resource: &str) -> Result<Vec<String>, String> {
-        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
-        let path = names(self.shape.each.as_deref().unwrap_or_default());
-        let list = at(resource, &path).unwrap_or("null");
-        let elements = list_of(list)?;
-        let item = split_object(at(resource, &["item".to_owned()]).unwrap_or("null"))
-            .map_err(|_| no_object("null"))?;
-        let list_name = path.last().map(String::as_str).unwrap_or_default();
-        let rest: Vec<_> = item
-            .iter()
-            .filter(|(name, _)| string(name).ok().as_deref() != Some(list_name))
-            .map(|(name, value)| format!("{name}:{value}"))
-            .collect();
-        let rest = rest.join(",");
-        let others = match &self.shape.join {
-            None => Vec::new(),
-            Some(join) => match at(resource, &names(&join.from)) {
-                None | Some("null") => Vec::new(),
-                Some(list) => list_of(list)?,
-            },
-        };
-        let by = self.shape.join.as_ref().map(|join| join.by.as_str()).unwrap_or_default();
-        let key = |object: &str| {
-            member(object, by).ok().flatten().and_then(|key| string(key).ok().map(Cow::into_owned))
-        };
-        let mut parts = Vec::with_capacity(elements.len());
-        for element in elements {
-            let own = if others.is_empty() { None } else { key(element) };
-            let joined = others.iter().find(|other| own.is_some() && key(other) == own);
-            let joined = joined.map(|other| format!(",\"joined\":{other}")).unwrap_or_default();
-            parts.push(format!("{{\"each\":{element}{joined},\"item\":{{{rest}}}}}"));
-        }
-        Ok(parts)
+    /// How a resource is split that may have several documents.
+    pub fn split(&self) -> Option<&Split> {
+        self.split.as_ref()
     }
 
     /// Makes what must be made of a resource to read it. `None` for one that has no document.
