@@ -21,7 +21,7 @@ use std::{
 
 use berth_core::{
     Account, AccountId, Document, Kind, KindManifest, KindReads, MapContext, MapReport, MapRequest,
-    MapperSnapshot, Mapping, Partition, Problem, ProblemCode, RawPage, Region, Scope, Step,
+    MapperSnapshot, Mapping, Partition, Problem, ProblemCode, RawPage, Region, ResourceConfig, Scope, Step,
 };
 use serde_json::{Value, json};
 
@@ -381,6 +381,44 @@ impl Conformance {
                 theirs.len(),
                 entity.key
             )));
+        }
+        self.documents_alike(batch, mapping).await
+    }
+
+    /// Compares the documents that the plugin makes with those that its manifest declares: the JQ component reads
+    /// resources by the declaration.
+    async fn documents_alike(
+        &self,
+        batch: &Batch,
+        mapping: &ResourceConfig,
+    ) -> Result<Result<(), String>, Problem> {
+        // Binding the document to a variable reads all of it.
+        const WHOLE: &str = ". as $document | $document";
+        if self.kind.document.is_none() {
+            return Ok(Ok(()));
+        }
+        let mut whole = json!(mapping);
+        whole["port"]["entity"]["mappings"]["properties"] = json!({"document": WHOLE});
+        let whole = serde_json::from_value(whole).map_err(|error| {
+            Problem::new(ProblemCode::Internal, format!("the default mapping cannot be changed: {error}"))
+        })?;
+        let declared = self.run(batch, Mapping::Custom(Arc::new(whole))).await?.entities;
+        let made = self.documents(batch).await?;
+        if declared.len() != made.len() {
+            return Ok(Err(format!(
+                "the plugin makes {} documents, and its manifest declares {}",
+                made.len(),
+                declared.len()
+            )));
+        }
+        for (entity, made) in declared.iter().zip(&made) {
+            let differences = difference(&entity.properties["document"], made);
+            if !differences.is_empty() {
+                return Ok(Err(format!(
+                    "the document that the manifest declares (left) and the plugin's (right) differ: {}",
+                    differences.join("; ")
+                )));
+            }
         }
         Ok(Ok(()))
     }

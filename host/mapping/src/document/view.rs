@@ -82,7 +82,7 @@ pub struct ResourceView {
     paths: PathTree,
     owner: Option<Slot>,
     item: Slot,
-    /// The steps and the parents, where they are read.
+    /// The steps and the parents, which are objects.
     parts: BTreeMap<&'static str, Slot>,
     /// The paths of the objects that are merged, with whether they may be missing.
     merges: Vec<(Slot, bool)>,
@@ -259,8 +259,8 @@ impl ResourceView {
                 view.computed.push(Computed { form, is_needed: true });
             }
         }
-        for (path, _) in view.shape.merges() {
-            view.note_part(&path[0]);
+        for part in ["steps", "parents"] {
+            view.note_part(part);
         }
         let required: Vec<_> = view
             .listed
