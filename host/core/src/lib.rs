@@ -38,9 +38,9 @@ pub use ids::{
 };
 pub use lenient::{Mended, from_json, lossy, mend_json};
 pub use manifest::{
-    Batch, BatchFailures, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, EventRules, FetchPlan, Install,
-    KindManifest, KindReads, Manifest, ManifestError, Match, Only, OptionInfo, Scope, StatedEmpty, Step,
-    StepInput, Trigger, Unmatched,
+    Batch, BatchFailures, DocumentShape, EmptyConvention, EmptyList, ErrorPolicy, ErrorRule, EventRules,
+    FetchPlan, Install, KindManifest, KindReads, Manifest, ManifestError, Match, Only, OptionInfo, Scope,
+    StatedEmpty, Step, StepInput, Trigger, Unmatched,
 };
 pub use path::{Path, PathError, PathSegment, Template, TemplateScope};
 pub use problem::{Cause, Problem, ProblemCode, error_chain, place};

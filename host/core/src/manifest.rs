@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::{document::DocumentShape, events::for_single_resource};
+use self::events::for_single_resource;
 use crate::{Blueprint, BlueprintId, Kind, Path, Region, ResourceConfig, Template, problem::place};
 
+pub use document::DocumentShape;
 pub use events::{EventRules, Trigger};
 
 /// A rejected manifest, with the place of the error.
@@ -475,6 +476,9 @@ pub trait KindReads: Sized {
     /// How its resources are fetched, to be changed.
     fn plan_mut(&mut self) -> &mut FetchPlan;
 
+    /// What its resource documents are made of, if the plugin declares it.
+    fn document(&self) -> Option<&DocumentShape>;
+
     /// Which events report changes of its resources.
     fn events(&self) -> Option<&EventRules>;
 
@@ -519,6 +523,10 @@ impl KindReads for KindManifest {
 
     fn plan_mut(&mut self) -> &mut FetchPlan {
         &mut self.plan
+    }
+
+    fn document(&self) -> Option<&DocumentShape> {
+        self.document.as_ref()
     }
 
     fn events(&self) -> Option<&EventRules> {

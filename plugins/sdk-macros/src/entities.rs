@@ -114,7 +114,7 @@ impl Tracer<'_> {
                     *skips_null = source.nulls == Nulls::Skip;
                 }
                 values.push(value);
-                if source.nulls == Nulls::Write && source.option.is_none() {
+                if source.nulls == Nulls::Write {
                     return Ok(Traced::Values(values, below));
                 }
             }

@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 /// What is read of a manifest.
@@ -110,6 +110,9 @@ pub(crate) struct Shape {
     pub(crate) nested_times: Members<Vec<String>>,
     pub(crate) numbers: Vec<String>,
     pub(crate) booleans: Vec<String>,
+    /// Only for the check against AWS's models.
+    #[serde(rename = "unmodeled")]
+    _unmodeled: IgnoredAny,
 }
 
 /// A property of the documents that the manifest lists.

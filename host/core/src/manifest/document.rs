@@ -11,7 +11,7 @@ use super::{KindManifest, ManifestError, OptionInfo, check::refuse};
 /// `item.Name`, `steps.tags`, `parents.cluster`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct DocumentShape {
+pub struct DocumentShape {
     /// The paths of objects whose members a document takes over (default `item`). A path that ends in `?` may be
     /// missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,11 +52,18 @@ pub(crate) struct DocumentShape {
     /// Properties that AWS writes as text and that are true or false.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     booleans: Vec<String>,
+    /// What the documents or the default mapping read although AWS's models do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unmodeled: Vec<String>,
 }
 
 /// The source of a property that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a text, or an object with `value` and perhaps `nulls` (skip, keep or write) and `option`"
+)]
 enum PropertySource {
     Short(String),
     #[serde(rename_all = "camelCase")]
@@ -101,19 +108,96 @@ impl DocumentOrigin {
     }
 }
 
+impl PropertySource {
+    fn value(&self) -> &str {
+        match self {
+            Self::Short(value) | Self::Long { value, .. } => value,
+        }
+    }
+
+    fn option(&self) -> Option<&str> {
+        match self {
+            Self::Short(_) => None,
+            Self::Long { option, .. } => option.as_deref(),
+        }
+    }
+}
+
 impl DocumentShape {
+    /// The paths of the objects whose members a document takes over.
+    pub fn merges(&self) -> impl Iterator<Item = &str> {
+        let given = self.merge.iter().flatten().map(String::as_str);
+        let default = self.merge.is_none().then_some("item");
+        given.chain(default).map(|path| path.trim_end_matches('?'))
+    }
+
+    /// The path of the ID of the account that owns the resource.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
     /// The sources of all values, each with its place.
-    fn sources(&self) -> impl Iterator<Item = (String, &str, Option<&str>)> {
-        let set = self.set.iter().map(|(name, source)| {
-            let (value, option) = match source {
-                PropertySource::Short(value) => (value, None),
-                PropertySource::Long { value, option, .. } => (value, option.as_deref()),
-            };
-            (format!("set.{name}"), value.as_str(), option)
-        });
-        let context =
-            self.context.iter().map(|(name, value)| (format!("context.{name}"), value.as_str(), None));
+    pub fn sources(&self) -> impl Iterator<Item = (String, &str)> {
+        let set = self.set.iter().map(|(name, source)| (format!("set.{name}"), source.value()));
+        let context = self.context.iter().map(|(name, value)| (format!("context.{name}"), value.as_str()));
         set.chain(context)
+    }
+
+    /// The source of a property, if it is set.
+    pub fn source_of(&self, property: &str) -> Option<&str> {
+        self.set.get(property).map(PropertySource::value)
+    }
+
+    /// The names of the properties that are set.
+    pub fn set_properties(&self) -> impl Iterator<Item = &str> {
+        self.set.keys().map(String::as_str)
+    }
+
+    /// Whether `__ExtraContext` has a member.
+    pub fn has_context(&self, name: &str) -> bool {
+        let by_origin: &[&str] = match self.origin {
+            DocumentOrigin::Region => &["AccountId", "Region"],
+            DocumentOrigin::Account => &["AccountId"],
+            DocumentOrigin::None => &[],
+        };
+        by_origin.contains(&name) || self.context.contains_key(name)
+    }
+
+    /// The properties that are listed, each with the list.
+    pub fn listed(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        fn of<'n>(
+            list: &'static str,
+            names: impl Iterator<Item = &'n String>,
+        ) -> impl Iterator<Item = (&'static str, &'n str)> {
+            names.map(move |name| (list, name.as_str()))
+        }
+        of("required", self.required.iter())
+            .chain(of("properties", self.properties.iter()))
+            .chain(of("members", self.members.keys()))
+            .chain(of("times", self.times.iter()))
+            .chain(of("nestedTimes", self.nested_times.keys()))
+            .chain(of("numbers", self.numbers.iter()))
+            .chain(of("booleans", self.booleans.iter()))
+    }
+
+    /// The member that a property with another name comes from.
+    pub fn member_of(&self, property: &str) -> Option<&str> {
+        self.members.get(property).map(String::as_str)
+    }
+
+    /// The names of the times inside a property.
+    pub fn times_in(&self, property: &str) -> &[String] {
+        self.nested_times.get(property).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether members that are not listed are kept.
+    pub fn keeps_unknown(&self) -> bool {
+        self.keep_unknown
+    }
+
+    /// What is read although AWS's models do not have it.
+    pub fn unmodeled(&self) -> &[String] {
+        &self.unmodeled
     }
 }
 
@@ -144,10 +228,12 @@ impl KindManifest {
         if let Some(owner) = &document.owner {
             path(format!("{at}.owner"), owner)?;
         }
-        for (place, source, option) in document.sources() {
-            if let Some(option) = option.filter(|option| !options.contains(option)) {
-                return Err(refuse(format!("{at}.{place}"), format!("there is no option `{option}`")));
+        for (name, source) in &document.set {
+            if let Some(option) = source.option().filter(|option| !options.contains(option)) {
+                return Err(refuse(format!("{at}.set.{name}"), format!("there is no option `{option}`")));
             }
+        }
+        for (place, source) in document.sources() {
             for hole in source.split('{').skip(1) {
                 let (code, _) = hole
                     .split_once('}')
