@@ -238,9 +238,9 @@ fn a_misspelt_read_after_an_event_is_reported() {
     }
 }
 
-#[test]
-fn a_misspelt_member_of_documents_is_reported_with_the_nearest_name() {
-    let kind = json!({"kind": "AWS::ECS::Cluster", "scope": "regional",
+/// Clusters whose documents are declared, with a default mapping.
+fn declared_clusters() -> Value {
+    json!({"kind": "AWS::ECS::Cluster", "scope": "regional",
         "plan": {"steps": [
             {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
              "input": {"maxResults": 100}},
@@ -260,7 +260,12 @@ fn a_misspelt_member_of_documents_is_reported_with_the_nearest_name() {
                 "log": ".Properties.Configuration.executeCommandConfiguration.logging",
                 "tags": ".Properties.Tags | length", "zone": ".Properties.Zone",
                 "own": ".Properties.runningTasksCount // 0"},
-            "relations": {"name": ".__ExtraContext.Name", "region": ".__ExtraContext.Region"}}}}}});
+            "relations": {"name": ".__ExtraContext.Name", "region": ".__ExtraContext.Region"}}}}}})
+}
+
+#[test]
+fn a_misspelt_member_of_documents_is_reported_with_the_nearest_name() {
+    let kind = declared_clusters();
     let reported = |pointer: &str, value: Value| {
         let mut kind = kind.clone();
         if !pointer.is_empty() {

@@ -1,7 +1,7 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::{env, fs};
+use std::{env, fs, path::Path};
 
 use berth_e2e::{World, repository};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
         assert_ne!(edited, manifest);
         fs::write(&source, edited).expect("a manifest that can be written");
     };
-    edit(".Properties.Throughput");
+    edit(".Properties.VolumeType");
     world.plugin(&["test", there]).exits(3).says("properties.iops").hides("the default mapping in JQ");
     // A name that AWS does not have would be null in every entity.
     edit(".Properties.Iobs");
@@ -167,6 +167,24 @@ fn prints_what_the_guide_shows(run: &berth_e2e::Run, shown: &[String]) {
     }
 }
 
+/// A mistake in a mapping in code is told with where it happened.
+fn crash_as_in_the_guide(world: &World, folder: &Path) {
+    let coded = folder.join("in-code");
+    let dir = coded.to_str().expect("a UTF-8 path");
+    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Volume", "--from", "ec2:DescribeVolumes"];
+    world.plugin(&[&new[..], &["--dir", dir]].concat()).exits(0);
+    let source = coded.join("src/lib.rs");
+    let code = fs::read_to_string(&source).expect("the source");
+    let broken =
+        code.replace("let item = resource.item;", "let item = resource.item;\n        panic!(\"no owner\");");
+    assert_ne!(broken, code);
+    fs::write(&source, broken).expect("a source that can be written");
+    let crash = guide("When a plugin crashes").remove(0).0;
+    let run = world.shell(&coded, &crash);
+    run.exits(3).says("panicked at src/lib.rs:").says("no owner");
+    run.says("backtrace 0: ").says("mapper::Guest>::map_batch");
+}
+
 #[test]
 fn the_guide_of_authors_leads_to_port() {
     let mut world = World::with_accounts(1).instances(1).build();
@@ -236,21 +254,7 @@ fn the_guide_of_authors_leads_to_port() {
         assert_eq!(held["properties"]["volumeType"], entity["properties"]["volumeType"], "{held}");
     }
 
-    // A mistake in a mapping in code is told with where it happened.
-    let coded = there.with_file_name("in-code");
-    let dir = coded.to_str().expect("a UTF-8 path");
-    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Volume", "--from", "ec2:DescribeVolumes"];
-    world.plugin(&[&new[..], &["--dir", dir]].concat()).exits(0);
-    let source = coded.join("src/lib.rs");
-    let code = fs::read_to_string(&source).expect("the source");
-    let broken =
-        code.replace("let item = resource.item;", "let item = resource.item;\n        panic!(\"no owner\");");
-    assert_ne!(broken, code);
-    fs::write(&source, broken).expect("a source that can be written");
-    let crash = guide("When a plugin crashes").remove(0).0;
-    let run = world.shell(&coded, &crash);
-    run.exits(3).says("panicked at src/lib.rs:").says("no owner");
-    run.says("backtrace 0: ").says("mapper::Guest>::map_batch");
+    crash_as_in_the_guide(&world, folder.path());
 }
 
 #[test]

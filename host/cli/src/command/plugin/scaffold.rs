@@ -18,7 +18,7 @@ use berth_aws::{Listing, check_read};
 use berth_embed::{Problem, ProblemCode, core::Kind};
 use serde_json::{Map, Value, json};
 
-use self::item::{Field, Item, Members, SAMPLE_TIME, times};
+use self::item::{Field, ListItem, Members, SAMPLE_TIME, times};
 use crate::args::{Language, NewPlugin};
 
 /// The most properties that a first mapping has: enough to show how it is done.
@@ -171,14 +171,14 @@ impl Scaffold {
         };
         let document = if args.lang == Language::Rust { item.document() } else { Value::Null };
         let (manifest, example) = match &item {
-            Item::Text { member } => {
+            ListItem::Text { member } => {
                 let path = format!(".Properties.{member}");
                 (
                     self.manifest(document, &Map::new(), &path, &path, Map::new()),
                     self.example(&self.listing.item, member),
                 )
             }
-            Item::Object(members) => {
+            ListItem::Object(members) => {
                 let Members { identifier, title, properties, .. } = &**members;
                 let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
                 let mapped = properties.iter().map(|field| (field.property(), json!(field.path()))).collect();
@@ -211,10 +211,10 @@ impl Scaffold {
     }
 
     /// Returns the parts of an item that a first mapping uses.
-    fn item(&self) -> Result<Item, Problem> {
+    fn item(&self) -> Result<ListItem, Problem> {
         let members = match &self.listing.item {
             Value::Object(members) => members,
-            Value::String(_) => return Ok(Item::Text { member: self.noun() }),
+            Value::String(_) => return Ok(ListItem::Text { member: self.noun() }),
             other => {
                 return Err(Problem::new(
                     ProblemCode::CommandArgument,
@@ -250,7 +250,7 @@ impl Scaffold {
             .filter(|(_, times)| !times.is_empty())
             .collect();
         let named = |name: &str| Field::new(name, members.get(name).unwrap_or(&Value::Null));
-        Ok(Item::Object(Box::new(Members {
+        Ok(ListItem::Object(Box::new(Members {
             identifier: named(identifier),
             title: named(title),
             properties,

@@ -8,7 +8,7 @@ use super::{capital, kebab};
 pub(super) const SAMPLE_TIME: &str = "2024-01-02T03:04:05Z";
 
 /// The form of an item, as far as a first mapping uses it.
-pub(super) enum Item {
+pub(super) enum ListItem {
     Text {
         /// Its name in documents.
         member: String,
@@ -16,7 +16,7 @@ pub(super) enum Item {
     Object(Box<Members>),
 }
 
-impl Item {
+impl ListItem {
     /// What its document is made of, as the manifest says it.
     pub(super) fn document(&self) -> Value {
         let members = match self {

@@ -7,7 +7,7 @@ use std::{
 
 use berth_embed::{Problem, ProblemCode};
 
-use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
+use super::{Field, Files, ListItem, Members, Scaffold, kebab, sdk, template};
 
 /// What the plugin's code is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ const CODE_FILES: &str = "\
 /// Returns the files of the plugin, with its SDK.
 pub(super) fn files(
     plugin: &Scaffold,
-    item: &Item,
+    item: &ListItem,
     sdk: Option<&str>,
     folder: &Path,
     form: Form,
@@ -45,10 +45,10 @@ pub(super) fn files(
     let sdk = Sdk::of(sdk, folder)?;
     let source = match (form, item) {
         (Form::Generated, _) => plugin.filled(template!("rust/src/lib.rs.tmpl"), &[]),
-        (Form::Code, Item::Text { member }) => {
+        (Form::Code, ListItem::Text { member }) => {
             plugin.filled(template!("rust-wasi/src/text.rs.tmpl"), &[("member", member.clone())])
         }
-        (Form::Code, Item::Object(members)) => of_object(plugin, members),
+        (Form::Code, ListItem::Object(members)) => of_object(plugin, members),
     };
     let (wasi, dependencies, listed) = match form {
         Form::Generated => ("", "", GENERATED_FILES),
