@@ -212,8 +212,9 @@ impl KindManifest {
         let path = |at: String, path: &str| {
             let mut names = path.trim_end_matches('?').split(['.', ' ', '[']);
             match (names.next().unwrap_or_default(), names.next()) {
-                ("item" | "steps", None) | ("item", Some(_)) => Ok(()),
-                ("account" | "region" | "partition", None | Some("")) => Ok(()),
+                ("item" | "steps", None)
+                | ("item", Some(_))
+                | ("account" | "region" | "partition", None | Some("")) => Ok(()),
                 ("steps" | "parents", Some(step)) if steps.contains(step) => Ok(()),
                 ("steps" | "parents", Some(step)) => Err(refuse(at, format!("there is no step `{step}`"))),
                 (root, _) => Err(refuse(
