@@ -174,7 +174,7 @@ impl Scaffold {
             ListItem::Text { member } => {
                 let path = format!(".Properties.{member}");
                 (
-                    self.manifest(document, &Map::new(), &path, &path, Map::new()),
+                    self.manifest(&document, &Map::new(), &path, &path, Map::new()),
                     self.example(&self.listing.item, member),
                 )
             }
@@ -182,7 +182,7 @@ impl Scaffold {
                 let Members { identifier, title, properties, .. } = &**members;
                 let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
                 let mapped = properties.iter().map(|field| (field.property(), json!(field.path()))).collect();
-                let manifest = self.manifest(document, &schema, &identifier.path(), &title.path(), mapped);
+                let manifest = self.manifest(&document, &schema, &identifier.path(), &title.path(), mapped);
                 (manifest, self.example(&self.listing.item, ""))
             }
         };
@@ -260,7 +260,7 @@ impl Scaffold {
 
     fn manifest(
         &self,
-        document: Value,
+        document: &Value,
         schema: &Map<String, Value>,
         identifier: &str,
         title: &str,
