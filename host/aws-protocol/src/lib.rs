@@ -47,6 +47,7 @@ mod archive;
 mod body;
 mod completeness;
 mod decode;
+mod document_validator;
 mod encode;
 mod endpoint;
 mod endpoint_table;

@@ -8,14 +8,15 @@ use berth_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{AwsService, Operation};
+use crate::{AwsService, Operation, document_validator::document_violations};
 
-/// Validates a kind's fetch plan and its reads after events against AWS's models, and returns every
-/// violation.
+/// Validates a kind's fetch plan, its reads after events, its declared documents and its default mapping against AWS's
+/// models, and returns every violation.
 pub fn validate_plan(kind: &KindManifest) -> Vec<String> {
     let mut violations = Vec::new();
-    PlanValidator::of(kind, &mut violations);
+    let (items, steps) = PlanValidator::run_all(kind, Map::new(), &mut violations);
     violations.extend(missing_page_sizes(kind));
+    violations.extend(document_violations(kind, &items, &steps));
     PlanValidator::of_events(kind, &mut violations);
     violations
 }
@@ -48,10 +49,6 @@ struct PlanValidator<'a> {
 }
 
 impl<'a> PlanValidator<'a> {
-    fn of(kind: &'a KindManifest, violations: &'a mut Vec<String>) {
-        Self::run_all(kind, Map::new(), violations);
-    }
-
     /// Runs a plan; returns the item of each list step, and the results that enrich it.
     fn run_all(
         kind: &'a KindManifest,

@@ -64,7 +64,7 @@ fn hint(near: &[String]) -> String {
 }
 
 /// Returns up to three similar names, most similar first.
-fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+pub(crate) fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     const ALIKE: f64 = 0.8;
     let lower = name.to_lowercase();
     let mut scored: Vec<(f64, &str)> = names

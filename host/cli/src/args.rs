@@ -295,8 +295,8 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check that a host accepts a component, and that its fetch plans fit AWS's models
-    #[command(after_help = "Exit codes: 0 accepted, 2 rejected, 3 the fetch plans do not fit AWS's models")]
+    /// Check that a host accepts a component, and that its manifest fits AWS's models
+    #[command(after_help = "Exit codes: 0 accepted, 2 rejected, 3 the manifest does not fit AWS's models")]
     Check {
         /// The plugin's file, or its folder, which Berth builds first
         #[arg(default_value = ".")]
@@ -463,9 +463,9 @@ pub(crate) struct NewPlugin {
 /// A language that `berth plugin new` supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// Built with cargo, without WASI.
+    /// Generated from the manifest; built with cargo, without WASI.
     Rust,
-    /// Rust with the whole standard library (hash maps, clocks, printing), through WASI.
+    /// Rust with a mapping in code and the whole standard library (hash maps, clocks, printing), through WASI.
     RustWasi,
     /// Built with Zig, which Python can install.
     C,

@@ -476,6 +476,9 @@ pub trait KindReads: Sized {
     /// How its resources are fetched, to be changed.
     fn plan_mut(&mut self) -> &mut FetchPlan;
 
+    /// What its resource documents are made of, if the plugin declares it.
+    fn document(&self) -> Option<&DocumentShape>;
+
     /// Which events report changes of its resources.
     fn events(&self) -> Option<&EventRules>;
 
@@ -520,6 +523,10 @@ impl KindReads for KindManifest {
 
     fn plan_mut(&mut self) -> &mut FetchPlan {
         &mut self.plan
+    }
+
+    fn document(&self) -> Option<&DocumentShape> {
+        self.document.as_ref()
     }
 
     fn events(&self) -> Option<&EventRules> {

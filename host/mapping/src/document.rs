@@ -109,6 +109,9 @@ pub struct DocumentShape {
     /// Properties that AWS writes as text and that are true or false.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub booleans: Vec<String>,
+    /// What the documents or the default mapping read although AWS's models do not have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmodeled: Vec<String>,
 }
 
 /// A property of the documents that the manifest lists.
@@ -140,6 +143,61 @@ pub enum ValueForm {
 }
 
 impl DocumentShape {
+    /// The paths of the objects that are merged, as they are written, without the sign of one that may be missing.
+    pub fn merge_paths(&self) -> Vec<String> {
+        self.merges().into_iter().map(|(path, _)| path.join(".")).collect()
+    }
+
+    /// The sources of all values, each with its place.
+    pub fn sources(&self) -> impl Iterator<Item = (String, &str)> {
+        let set = self.set.0.iter().map(|(name, source)| (format!("set.{name}"), source.value.as_str()));
+        let context = self.context.0.iter();
+        set.chain(context.map(|(name, value)| (format!("context.{name}"), value.as_str())))
+    }
+
+    /// The source of a property, if it is set.
+    pub fn source_of(&self, property: &str) -> Option<&str> {
+        self.set.0.iter().find(|(name, _)| name == property).map(|(_, source)| source.value.as_str())
+    }
+
+    /// Whether `__ExtraContext` may have a member.
+    pub fn has_context(&self, name: &str) -> bool {
+        let by_origin: &[&str] = match self.origin {
+            DocumentOrigin::Region => &["AccountId", "Region"],
+            DocumentOrigin::Account => &["AccountId"],
+            DocumentOrigin::None => &[],
+        };
+        by_origin.contains(&name) || self.context.0.iter().any(|(known, _)| known == name || known == "*")
+    }
+
+    /// The properties that are listed, each with the list.
+    pub fn listed_in(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        fn of<'n>(
+            list: &'static str,
+            names: impl Iterator<Item = &'n String>,
+        ) -> impl Iterator<Item = (&'static str, &'n str)> {
+            names.map(move |name| (list, name.as_str()))
+        }
+        of("required", self.required.iter())
+            .chain(of("properties", self.properties.iter()))
+            .chain(of("members", self.members.0.iter().map(|(name, _)| name)))
+            .chain(of("times", self.times.iter()))
+            .chain(of("nestedTimes", self.nested_times.0.iter().map(|(name, _)| name)))
+            .chain(of("numbers", self.numbers.iter()))
+            .chain(of("booleans", self.booleans.iter()))
+    }
+
+    /// The member that a property with another name comes from.
+    pub fn member_of(&self, property: &str) -> Option<&str> {
+        self.members.0.iter().find(|(name, _)| name == property).map(|(_, member)| member.as_str())
+    }
+
+    /// The names of the times inside a property.
+    pub fn times_in(&self, property: &str) -> &[String] {
+        let found = self.nested_times.0.iter().find(|(name, _)| name == property);
+        found.map(|(_, times)| times.as_slice()).unwrap_or_default()
+    }
+
     /// The properties that are listed.
     pub fn listed(&self) -> Vec<Property> {
         let mut listed: Vec<Property> = Vec::new();

@@ -63,7 +63,6 @@ fn is_accepted(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// The text that an encoded one stands for, by the rule that is documented.

@@ -128,7 +128,6 @@ pub(crate) fn is_letter(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::expect_used, reason = "tests")]
     use fancy_regex::Regex;
 
     use super::*;

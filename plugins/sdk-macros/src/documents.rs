@@ -15,6 +15,10 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
     let (mut statics, mut objects) = (Statics::default(), Objects::default());
     let mut sets = String::new();
     for (position, (name, source)) in document.set.0.iter().enumerate() {
+        if source.nulls == NullPolicy::Write && source.option.is_some() {
+            // With the option off, the property stays as it was merged, and is not null.
+            return Err(format!("`{name}`: with an option, `nulls` is `skip` or `keep`"));
+        }
         let read = Source::read(&source.value, &[])?;
         let value = value(&read, &mut objects, &mut statics);
         let value = match &source.option {

@@ -14,11 +14,15 @@ use self::{entities::Entities, resource::Members, shape::Manifest};
 
 /// Makes a crate a plugin of the kinds of its `manifest.json`: `document` says what a resource document is made of,
 /// and the default mapping what an entity is made of.
+///
+/// Each kind gets a mapper that is named after it: `AWS::EC2::Volume` is mapped by `AwsEc2VolumeMapper`.
 #[proc_macro]
 pub fn plugin(input: TokenStream) -> TokenStream {
     let code = if input.is_empty() {
         let folder = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        generate(&Path::new(&folder).join("manifest.json"))
+        let path = Path::new(&folder).join("manifest.json");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()));
+        text.and_then(|text| generate(&text))
     } else {
         Err("`plugin!` takes nothing: it reads the `manifest.json` of the package".to_owned())
     };
@@ -26,15 +30,14 @@ pub fn plugin(input: TokenStream) -> TokenStream {
     code.parse().unwrap_or_default()
 }
 
-/// The code of a plugin.
-fn generate(manifest: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+/// The code of a plugin with this manifest.
+fn generate(manifest: &str) -> Result<String, String> {
     let Manifest { kinds } =
-        serde_json::from_str(&text).map_err(|error| format!("manifest.json: {error}"))?;
+        serde_json::from_str(manifest).map_err(|error| format!("manifest.json: {error}"))?;
     let (mut code, mut mappers) = (String::new(), String::new());
-    for (index, kind) in kinds.iter().enumerate() {
+    for kind in &kinds {
         let reads = |reason| format!("manifest.json: {}: {reason}", kind.kind);
-        let (mut members, name) = (Members::default(), format!("Mapper{index}"));
+        let (mut members, name) = (Members::default(), mapper_name(&kind.kind));
         let entities = Entities::generate(kind, &mut members).map_err(reads)?;
         let documents = documents::generate(kind).map_err(reads)?;
         // Writing to a String cannot fail.
@@ -76,3 +79,24 @@ fn generate(manifest: &Path) -> Result<String, String> {
     );
     Ok(code)
 }
+
+/// The name of the mapper of a kind, as `berth plugin new` names it: `AwsEc2VolumeMapper` for `AWS::EC2::Volume`.
+fn mapper_name(kind: &str) -> String {
+    let mut name = String::new();
+    for part in kind.split("::") {
+        let mut before = None;
+        let mut letters = part.chars().peekable();
+        while let Some(letter) = letters.next() {
+            let is_followed_by_word = letters.peek().is_some_and(char::is_ascii_lowercase);
+            let begins = before.is_none_or(|before: char| {
+                letter.is_ascii_uppercase() && (!before.is_ascii_uppercase() || is_followed_by_word)
+            });
+            name.push(if begins { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() });
+            before = Some(letter);
+        }
+    }
+    name + "Mapper"
+}
+
+#[cfg(test)]
+mod tests;

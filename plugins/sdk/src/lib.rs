@@ -1,8 +1,35 @@
 //! What a Berth mapping plugin is written with.
 //!
 //! A plugin tells the host *what to read* with a manifest (a JSON file, the same in every
-//! language) and turns *what was read* into Port entities with one implementation of [`Mapper`]
-//! for each kind. It has no network, no files, no credentials: bytes in, bytes out.
+//! language) and turns *what was read* into Port entities. It has no network, no files, no
+//! credentials: bytes in, bytes out.
+//!
+//! # Generated from the manifest
+//! Beside the reads, `manifest.json` says what a document of a kind is made of, and has the default
+//! mapping, which says what an entity is made of:
+//!
+//! ```json
+//! {"name": "acme-volume", "version": "0.1.0", "kinds": [{
+//!   "kind": "Acme::EC2::Volume", "scope": "regional",
+//!   "plan": {"steps": [{"id": "volumes", "service": "ec2", "operation": "DescribeVolumes",
+//!                       "input": {"MaxResults": 500}, "items": "Volumes[]"}]},
+//!   "document": {"keepUnknown": true, "required": ["VolumeId"], "times": ["CreateTime"]},
+//!   "mapping": {"kind": "Acme::EC2::Volume", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+//!     "identifier": ".Properties.VolumeId", "blueprint": "\"volume\"",
+//!     "properties": {"size": ".Properties.Size"},
+//!     "relations": {"account": ".__ExtraContext.AccountId"}}}}}
+//! }]}
+//! ```
+//!
+//! Then this is the whole code, and [`plugin!`] generates a mapper, `AcmeEc2VolumeMapper`:
+//!
+//! ```ignore
+//! berth_plugin::plugin!();
+//! ```
+//!
+//! # In code
+//! What a manifest cannot say (several entities of one resource, values that no expression has) is an
+//! implementation of [`Mapper`] for each kind. The same plugin in code:
 //!
 //! ```
 //! use berth_plugin::{Context, Documents, Entities, Json, Mapper, Properties, Property, RawResource, Refused, Resource};

@@ -238,6 +238,98 @@ fn a_misspelt_read_after_an_event_is_reported() {
     }
 }
 
+/// Clusters whose documents are declared, with a default mapping.
+fn declared_clusters() -> Value {
+    json!({"kind": "AWS::ECS::Cluster", "scope": "regional",
+        "plan": {"steps": [
+            {"id": "clusters", "service": "ecs", "operation": "ListClusters", "items": "clusterArns[]",
+             "input": {"maxResults": 100}},
+            {"id": "describe", "service": "ecs", "operation": "DescribeClusters", "each": "clusters",
+             "input": {"clusters": ["{item}"]}, "result": "clusters[0]"},
+            {"id": "tags", "service": "ecs", "operation": "ListTagsForResource", "each": "clusters",
+             "input": {"resourceArn": "{item}"}, "result": "tags"}]},
+        "document": {
+            "merge": ["steps.describe"], "set": {"Tags": "{steps.tags}", "Zone": "{region}-{item}"},
+            "context": {"Name": "{steps.describe.clusterName}"},
+            "keepUnknown": true, "required": ["ClusterArn"], "properties": ["Status", "Configuration"],
+            "members": {"Title": "clusterName"}, "nestedTimes": {"Configuration": ["logging"]}},
+        "mapping": {"kind": "AWS::ECS::Cluster", "selector": {"query": "true"}, "port": {"entity": {"mappings": {
+            "identifier": ".Properties.ClusterArn", "title": ".Properties.Title",
+            "blueprint": "\"cluster\"",
+            "properties": {
+                "log": ".Properties.Configuration.executeCommandConfiguration.logging",
+                "tags": ".Properties.Tags | length", "zone": ".Properties.Zone",
+                "own": ".Properties.runningTasksCount // 0"},
+            "relations": {"name": ".__ExtraContext.Name", "region": ".__ExtraContext.Region"}}}}}})
+}
+
+#[test]
+fn a_misspelt_member_of_documents_is_reported_with_the_nearest_name() {
+    let kind = declared_clusters();
+    let reported = |pointer: &str, value: Value| {
+        let mut kind = kind.clone();
+        if !pointer.is_empty() {
+            let (parent, member) = pointer.rsplit_once('/').unwrap();
+            kind.pointer_mut(parent).unwrap()[member] = value;
+        }
+        validate_plan(&serde_json::from_value(kind).unwrap()).join("; ")
+    };
+    assert_eq!(reported("", Value::Null), "");
+    let mapping = |below: &str| format!("/mapping/port/entity/mappings/{below}");
+    for (pointer, value, at, reason) in [
+        ("/document/required", json!(["ClusterArm"]), "`document.required`", "`ClusterArm`; did you mean `"),
+        ("/document/times", json!(["StatusAt"]), "`document.times`", "`StatusAt`; did you mean `"),
+        ("/document/members", json!({"Title": "clusterNam"}), "`document.members`", "no `Title`"),
+        (
+            "/document/nestedTimes",
+            json!({"Configuration": ["loging"]}),
+            "`document.nestedTimes`",
+            "`Configuration.loging`; did you mean `logging`?",
+        ),
+        (
+            "/document/set/Tags",
+            json!("{steps.describe.tag}"),
+            "`document.set.Tags`",
+            "`steps.describe.tag`; did you mean `tags`?",
+        ),
+        (
+            "/document/context/Name",
+            json!("{steps.describe.clusterNam}"),
+            "`document.context.Name`",
+            "`steps.describe.clusterNam`; did you mean `clusterName`?",
+        ),
+        ("/document/owner", json!("steps.describe.owner"), "`document.owner`", "`steps.describe.owner`"),
+        ("/document/unmodeled", json!(["Status"]), "`document.unmodeled`", "have `Status`"),
+        (&mapping("title"), json!(".Properties.Titel"), "`title`", "`Titel`; did you mean `Title`?"),
+        (
+            &mapping("properties/own"),
+            json!(".Properties.RunningTasksCount"),
+            "`properties.own`",
+            "did you mean `runningTasksCount`?",
+        ),
+        (
+            &mapping("properties/log"),
+            json!(".Properties.Configuration.execute"),
+            "`properties.log`",
+            "`Configuration.execute`; did you mean `executeCommandConfiguration`?",
+        ),
+        (
+            &mapping("relations/name"),
+            json!(".__ExtraContext.Nam"),
+            "`relations.name`",
+            "`__ExtraContext.Nam`",
+        ),
+    ] {
+        let violations = reported(pointer, value);
+        assert!(violations.contains(at) && violations.contains(reason), "{pointer}: {violations}");
+    }
+    // What AWS returns although its models do not tell is listed, so that it is no mistake.
+    let mut excused = kind.clone();
+    excused["document"]["times"] = json!(["StatusAt"]);
+    excused["document"]["unmodeled"] = json!(["StatusAt"]);
+    assert_eq!(validate_plan(&serde_json::from_value(excused).unwrap()), [""; 0]);
+}
+
 #[test]
 fn a_misspelt_plan_is_reported() {
     let plan = json!({"steps": [

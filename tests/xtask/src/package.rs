@@ -14,18 +14,22 @@ use crate::repo::{self, Repo, output, run};
 /// Packs what the workspaces of the host and of the plugins publish. Nothing is compiled: the same sources are
 /// compiled by the tests, and the SDK also as the copy that `berth plugin new` writes.
 pub(crate) fn check(repo: &Repo) -> Result<()> {
-    for workspace in [repo.path("."), repo.path("plugins")] {
-        let metadata = output(repo.guest_cargo(&workspace).args([
-            "metadata",
-            "--format-version=1",
-            "--no-deps",
-            "--offline",
-        ]))?;
-        let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-        let published = published(&metadata);
+    let workspaces = [repo.path("."), repo.path("plugins")];
+    let metadata = |workspace: &Path| -> Result<Value> {
+        let mut cargo = repo.guest_cargo(workspace);
+        let text = output(cargo.args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
+        serde_json::from_str(&text).context("cargo metadata")
+    };
+    let metadata = [metadata(&workspaces[0])?, metadata(&workspaces[1])?];
+    let missing = unpublished_dependencies(&metadata);
+    ensure!(missing.is_empty(), "a package needs only what is published:\n{}", missing.join("\n"));
+    for (workspace, metadata) in workspaces.iter().zip(&metadata) {
+        let published = published(metadata);
         ensure!(!published.is_empty(), "{} publishes nothing", workspace.display());
-        let mut package = repo.guest_cargo(&workspace);
+        let mut package = repo.guest_cargo(workspace);
         package.args(["package", "--quiet", "--no-verify", "--locked", "--offline", "--allow-dirty"]);
+        // A lock file would need the packages of the other workspace at the registry, before their first release.
+        package.arg("--exclude-lockfile");
         run(package.args(published.iter().flat_map(|(name, _)| ["--package", name])))?;
         for (name, manifest) in &published {
             let folder = Path::new(manifest).parent().context("a manifest is in a folder")?;
@@ -55,6 +59,26 @@ fn published(metadata: &Value) -> Vec<(String, String)> {
     published
         .filter_map(|package| Some((text(&package["name"])?, text(&package["manifest_path"])?)))
         .collect()
+}
+
+/// The dependencies of published packages that are not published by any of the workspaces.
+fn unpublished_dependencies(workspaces: &[Value]) -> Vec<String> {
+    let all: Vec<String> = workspaces.iter().flat_map(published).map(|(name, _)| name).collect();
+    let packages =
+        workspaces.iter().flat_map(|metadata| metadata["packages"].as_array().into_iter().flatten());
+    let mut missing = Vec::new();
+    for package in packages.filter(|package| package["publish"].is_null()) {
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        // Those of tests are not in the package.
+        let own =
+            dependencies.filter(|dependency| dependency["path"].is_string() && dependency["kind"] != "dev");
+        for name in own.filter_map(|dependency| dependency["name"].as_str()) {
+            if !all.iter().any(|published| published == name) {
+                missing.push(format!("{} needs {name}", package["name"].as_str().unwrap_or_default()));
+            }
+        }
+    }
+    missing
 }
 
 /// The sources of a crate that are compiled where it is a dependency.
@@ -91,7 +115,27 @@ fn escaping_paths(file: &Path, text: &str) -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_is_published_needs_only_what_is_published() {
+        let package = |name: &str, publish: Value, dependencies: Value| json!({"name": name, "manifest_path": "/Cargo.toml", "publish": publish, "dependencies": dependencies});
+        let on = |name: &str, kind: Value| json!({"name": name, "path": "/x", "kind": kind});
+        let sdk = json!([
+            on("mapping", Value::Null),
+            on("core", json!("dev")),
+            on("secret", Value::Null),
+            {"name": "serde", "path": null, "kind": null}
+        ]);
+        let host = json!({"packages": [package("mapping", Value::Null, json!([]))]});
+        let plugins = json!({"packages": [
+            package("sdk", Value::Null, sdk),
+            package("secret", json!([]), json!([on("core", Value::Null)]))
+        ]});
+        assert_eq!(unpublished_dependencies(&[host, plugins]), ["sdk needs secret"]);
+    }
 
     #[test]
     fn only_what_leads_out_of_the_package_is_found() {

@@ -296,7 +296,7 @@ fn check(info: &PluginInfo, granted: &BTreeSet<String>, as_json: bool) -> (Comma
         _ = write!(text, "\n✗ {}", hang(violation, "  "));
     }
     if violations.is_empty() {
-        text.push_str("\n✓ Berth accepts the plugin, and its fetch plans fit AWS's models");
+        text.push_str("\n✓ Berth accepts the plugin, and its manifest fits AWS's models");
         (safe(&text).into(), Exit::Done)
     } else {
         (safe(&text).into(), Exit::Partial)

@@ -112,6 +112,60 @@ fn a_plan_can_be_reduced_to_its_list_steps() {
     assert_eq!(kind.list_only().plan.steps.len(), 1);
 }
 
+fn with_document(document: &Value) -> Result<Manifest, ManifestError> {
+    let mut kind = services();
+    kind["document"] = document.clone();
+    parse(&manifest(&kind))
+}
+
+#[test]
+fn a_document_is_declared() {
+    let document = json!({
+        "merge": ["item", "steps.details?", "steps"],
+        "set": {
+            "Tags": {"value": "{steps.tags}", "nulls": "keep", "option": "Tags"},
+            "Arn": "arn:{partition}:ecs:{region}:{account}:{item.Id | ltrimstr(\"/\")}"
+        },
+        "owner": "item.OwnerId", "origin": "account", "context": {"Cluster": "{parents.clusters}"},
+        "keepUnknown": true, "required": ["Arn"], "properties": ["Name"], "members": {"Name": "ServiceName"},
+        "times": ["CreatedAt"], "nestedTimes": {"Events": ["At"]}, "numbers": ["Size"], "booleans": ["On"],
+        "unmodeled": ["Name"]
+    });
+    let manifest = with_document(&document).unwrap();
+    assert_eq!(serde_json::to_value(&manifest).unwrap()["kinds"][0]["document"], document);
+    let declared = manifest.kinds[0].document().unwrap();
+    assert_eq!(declared.merge_paths(), ["item", "steps.details", "steps"]);
+    assert!(declared.has_context("AccountId") && declared.has_context("Cluster"));
+    assert!(!declared.has_context("Region"), "the place is the account");
+    let nothing = with_document(&json!({})).unwrap();
+    assert_eq!(nothing.kinds[0].document().unwrap().merge_paths(), ["item"]);
+}
+
+#[test]
+fn a_wrong_document_is_refused_with_its_place() {
+    for (document, at, reason) in [
+        (json!({"merge": ["item", "itm"]}), "merge[1]", "`itm` does not begin with"),
+        (json!({"merge": ["steps.detail?"]}), "merge[0]", "there is no step `detail`"),
+        (json!({"owner": "parents.cluster.OwnerId"}), "owner", "there is no step `cluster`"),
+        (json!({"set": {"Tags": "{steps.tag}"}}), "set.Tags", "there is no step `tag`"),
+        (json!({"set": {"Arn": "arn:{item.Id"}}), "set.Arn", "a brace that does not end"),
+        (json!({"set": {"Arn": "arn:{zone}"}}), "set.Arn", "`zone` does not begin with"),
+        (json!({"set": {"Tags": {"value": "{steps.tags}", "option": "Tag"}}}), "set.Tags", "no option `Tag`"),
+        (
+            json!({"set": {"Tags": {"value": "{steps.tags}", "null": "keep"}}}),
+            "set.Tags",
+            "an object with `value`",
+        ),
+        (json!({"context": {"Cluster": "{parents.cluster}"}}), "context.Cluster", "no step `cluster`"),
+        (json!({"origin": "planet"}), "origin", "unknown variant `planet`"),
+        (json!({"require": ["Id"]}), "require", "unknown field `require`"),
+    ] {
+        let error = with_document(&document).unwrap_err();
+        assert_eq!(error.at, format!("kinds[0].document.{at}"), "{document}: {error}");
+        assert!(error.reason.contains(reason), "{document}: {error}");
+    }
+}
+
 #[test]
 fn only_resources_that_do_not_exist_are_dropped() {
     let refused = |step: usize, code: &str, rule: Value| {

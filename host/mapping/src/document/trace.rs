@@ -155,7 +155,7 @@ impl<'s> Tracer<'s> {
                     *skips_null = source.nulls == NullPolicy::Skip;
                 }
                 values.push(value);
-                if source.nulls == NullPolicy::Write && source.option.is_none() {
+                if source.nulls == NullPolicy::Write {
                     return Ok(Traced::Values { values, below });
                 }
             }

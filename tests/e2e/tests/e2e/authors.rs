@@ -1,7 +1,7 @@
 //! A plugin author's day: begin a plugin, build and test it, run it against AWS.
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::{env, fs};
+use std::{env, fs, path::Path};
 
 use berth_e2e::{World, repository};
 use serde_json::{Value, json};
@@ -62,14 +62,20 @@ fn a_plugin_is_begun_tested_and_run_in_a_few_commands() {
         assert!(said.is_object(), "{run}");
     }
 
-    // One line is edited: the code says something else than the default mapping and the golden file.
-    let source = dir.join("src/lib.rs");
-    let code = fs::read_to_string(&source).expect("the source was written");
-    let edited = code.replace("\"iops\", item.iops", "\"iops\", item.throughput");
-    assert_ne!(edited, code);
-    fs::write(&source, edited).expect("a source that can be written");
-    world.plugin(&["test", there]).exits(3).says("properties.iops").says("the default mapping in JQ");
-    fs::write(&source, code).expect("a source that can be written");
+    // One line of the manifest is edited, and with it what is generated: the golden file says something else.
+    let source = dir.join("manifest.json");
+    let manifest = fs::read_to_string(&source).expect("the manifest was written");
+    let edit = |path: &str| {
+        let edited = manifest.replace("\"iops\": \".Properties.Iops\"", &format!("\"iops\": \"{path}\""));
+        assert_ne!(edited, manifest);
+        fs::write(&source, edited).expect("a manifest that can be written");
+    };
+    edit(".Properties.VolumeType");
+    world.plugin(&["test", there]).exits(3).says("properties.iops").hides("the default mapping in JQ");
+    // A name that AWS does not have would be null in every entity.
+    edit(".Properties.Iobs");
+    world.plugin(&["check", there]).exits(3).says("have no `Iobs`; did you mean `Iops`?");
+    fs::write(&source, manifest).expect("a manifest that can be written");
 
     widgets_arrive(&world, there);
 }
@@ -97,6 +103,12 @@ fn a_plugin_with_the_whole_standard_library_is_begun_and_tested() {
     let tested = world.plugin(&["test", there, "--bless"]);
     tested.exits(0).says("1 passed, 0 failed").says("1 of true");
     world.plugin(&["inspect", there]).exits(0).says("imports    wasi:random: insecure-seed@0.2.");
+
+    // One line is edited: the code says something else than the default mapping and the golden file.
+    let edited = code.replace("\"iops\", item.iops", "\"iops\", item.throughput");
+    assert_ne!(edited, code);
+    fs::write(&source, edited).expect("a source that can be written");
+    world.plugin(&["test", there]).exits(3).says("properties.iops").says("the default mapping in JQ");
     let manifest = dir.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).expect("the manifest was written");
     fs::write(&manifest, text.replace("wasm32-wasip2", "wasm32-wasip1")).expect("a manifest");
@@ -153,6 +165,24 @@ fn prints_what_the_guide_shows(run: &berth_e2e::Run, shown: &[String]) {
         };
         assert!(printed.iter().any(alike), "`{line}` of plugins/README.md is not printed: {run}");
     }
+}
+
+/// A mistake in a mapping in code is told with where it happened.
+fn crash_as_in_the_guide(world: &World, folder: &Path) {
+    let coded = folder.join("in-code");
+    let dir = coded.to_str().expect("a UTF-8 path");
+    let new = ["new", "--lang", "rust-wasi", "--kind", "Acme::Volume", "--from", "ec2:DescribeVolumes"];
+    world.plugin(&[&new[..], &["--dir", dir]].concat()).exits(0);
+    let source = coded.join("src/lib.rs");
+    let code = fs::read_to_string(&source).expect("the source");
+    let broken =
+        code.replace("let item = resource.item;", "let item = resource.item;\n        panic!(\"no owner\");");
+    assert_ne!(broken, code);
+    fs::write(&source, broken).expect("a source that can be written");
+    let crash = guide("When a plugin crashes").remove(0).0;
+    let run = world.shell(&coded, &crash);
+    run.exits(3).says("panicked at src/lib.rs:").says("no owner");
+    run.says("backtrace 0: ").says("mapper::Guest>::map_batch");
 }
 
 #[test]
@@ -224,17 +254,7 @@ fn the_guide_of_authors_leads_to_port() {
         assert_eq!(held["properties"]["volumeType"], entity["properties"]["volumeType"], "{held}");
     }
 
-    // A mistake in the plugin is told with where it happened.
-    let source = there.join("src/lib.rs");
-    let code = fs::read_to_string(&source).expect("the source");
-    let broken =
-        code.replace("let item = resource.item;", "let item = resource.item;\n        panic!(\"no owner\");");
-    assert_ne!(broken, code);
-    fs::write(&source, broken).expect("a source that can be written");
-    let crash = guide("When a plugin crashes").remove(0).0;
-    let run = world.shell(&there, &crash);
-    run.exits(3).says("panicked at src/lib.rs:").says("no owner");
-    run.says("backtrace 0: ").says("mapper::Guest>::map_batch");
+    crash_as_in_the_guide(&world, folder.path());
 }
 
 #[test]

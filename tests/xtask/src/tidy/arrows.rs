@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-core", &["berth-mapping"]),
     ("berth-sync", &["berth-core"]),
     ("berth-mapping", &[]),
-    ("berth-aws-protocol", &["berth-core"]),
+    // It looks up in the models what a default mapping reads.
+    ("berth-aws-protocol", &["berth-core", "berth-mapping"]),
     ("berth-http", &["berth-core"]),
     ("berth-aws", &["berth-core", "berth-aws-protocol", "berth-http"]),
     // It splits documents with the crate that the JQ component evaluates them with.

@@ -2,6 +2,7 @@
 //! operation.
 
 mod c;
+mod item;
 mod javascript;
 mod python;
 mod rust;
@@ -17,12 +18,11 @@ use berth_aws::{Listing, check_read};
 use berth_embed::{Problem, ProblemCode, core::Kind};
 use serde_json::{Map, Value, json};
 
+use self::item::{Field, ListItem, Members, SAMPLE_TIME, times};
 use crate::args::{Language, NewPlugin};
 
 /// The most properties that a first mapping has: enough to show how it is done.
 const PROPERTIES: usize = 12;
-/// The time in the models' samples.
-const SAMPLE_TIME: &str = "2024-01-02T03:04:05Z";
 
 /// Includes a template, which is also an example to read.
 macro_rules! template {
@@ -117,91 +117,6 @@ struct Scaffold {
     listing: Listing,
 }
 
-/// The form of an item, as far as a first mapping uses it.
-enum Item {
-    Text {
-        /// Its name in documents.
-        member: String,
-    },
-    Object(Box<Members>),
-}
-
-/// The members of an item.
-struct Members {
-    identifier: Field,
-    title: Field,
-    /// The members that become properties.
-    properties: Vec<Field>,
-    /// The members that contain times, and the names of the times.
-    nested: Vec<(Field, Vec<String>)>,
-}
-
-impl Members {
-    /// Returns the members that the mapping uses, each once.
-    fn used(&self) -> Vec<&Field> {
-        let mut used = vec![&self.identifier];
-        let listed = |field: &Field| self.properties.iter().any(|other| other.member == field.member);
-        if self.title.member != self.identifier.member && !listed(&self.title) {
-            used.push(&self.title);
-        }
-        used.extend(&self.properties);
-        used
-    }
-}
-
-/// A member of the item that the mapping uses.
-struct Field {
-    /// AWS's name.
-    member: String,
-    sample: Value,
-}
-
-impl Field {
-    fn new(member: &str, sample: &Value) -> Self {
-        Self { member: member.to_owned(), sample: sample.clone() }
-    }
-
-    /// Returns the name in documents.
-    fn document(&self) -> String {
-        let mut name = self.member.clone();
-        if let Some(first) = name.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        name
-    }
-
-    /// Returns its path in a document, for JQ.
-    fn path(&self) -> String {
-        format!(".Properties.{}", self.document())
-    }
-
-    /// Returns the property of the entity.
-    fn property(&self) -> String {
-        let words = kebab(&self.member);
-        let mut words = words.split('-');
-        let first = words.next().unwrap_or_default().to_owned();
-        words.fold(first, |name, word| name + &capital(word))
-    }
-
-    fn is_time(&self) -> bool {
-        self.sample == SAMPLE_TIME
-    }
-
-    fn schema(&self) -> Value {
-        let title = kebab(&self.member).split('-').map(capital).collect::<Vec<_>>().join(" ");
-        let mut schema = match self.sample {
-            Value::String(_) if self.is_time() => json!({"type": "string", "format": "date-time"}),
-            Value::Number(_) => json!({"type": "number"}),
-            Value::Bool(_) => json!({"type": "boolean"}),
-            Value::Array(_) => json!({"type": "array"}),
-            Value::Object(_) => json!({"type": "object"}),
-            _ => json!({"type": "string"}),
-        };
-        schema["title"] = json!(title);
-        schema
-    }
-}
-
 impl Scaffold {
     /// Returns the name of one item, as in `Volume` for `Volumes[]`.
     fn noun(&self) -> String {
@@ -224,10 +139,6 @@ impl Scaffold {
         words.fold(first, |name, word| name + &capital(word))
     }
 
-    fn mapper(&self) -> String {
-        kebab(&self.kind.as_str().replace("::", "-")).split('-').map(capital).collect::<String>() + "Mapper"
-    }
-
     /// Returns the text member that names a resource best.
     fn naming<'a>(&self, members: &'a Map<String, Value>, endings: &[&str]) -> Option<&'a str> {
         let noun = self.noun().to_lowercase();
@@ -247,8 +158,8 @@ impl Scaffold {
     fn files(&self, args: &NewPlugin, folder: &Path) -> Result<Files, Problem> {
         let item = self.item()?;
         let mut files = match args.lang {
-            Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder, "")?,
-            Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::WASI)?,
+            Language::Rust => rust::files(self, &item, args.sdk.as_deref(), folder, rust::Form::Generated)?,
+            Language::RustWasi => rust::files(self, &item, args.sdk.as_deref(), folder, rust::Form::Code)?,
             Language::C | Language::Zig | Language::Js | Language::Python if args.sdk.is_some() => {
                 return Err(Problem::new(ProblemCode::CommandArgument, "--sdk is for plugins in Rust")
                     .remedy("leave it out: Berth copies the SDK into the plugin's folder"));
@@ -258,19 +169,20 @@ impl Scaffold {
             Language::Js => javascript::files(self, &item),
             Language::Python => python::files(self, &item),
         };
+        let document = if args.lang == Language::Rust { item.document() } else { Value::Null };
         let (manifest, example) = match &item {
-            Item::Text { member } => {
+            ListItem::Text { member } => {
                 let path = format!(".Properties.{member}");
                 (
-                    self.manifest(&Map::new(), &path, &path, Map::new()),
+                    self.manifest(&document, &Map::new(), &path, &path, Map::new()),
                     self.example(&self.listing.item, member),
                 )
             }
-            Item::Object(members) => {
+            ListItem::Object(members) => {
                 let Members { identifier, title, properties, .. } = &**members;
                 let schema = properties.iter().map(|field| (field.property(), field.schema())).collect();
                 let mapped = properties.iter().map(|field| (field.property(), json!(field.path()))).collect();
-                let manifest = self.manifest(&schema, &identifier.path(), &title.path(), mapped);
+                let manifest = self.manifest(&document, &schema, &identifier.path(), &title.path(), mapped);
                 (manifest, self.example(&self.listing.item, ""))
             }
         };
@@ -287,7 +199,7 @@ impl Scaffold {
             ("name", self.name.clone()),
             ("crate", self.name.replace('-', "_")),
             ("kind", self.kind.to_string()),
-            ("mapper", self.mapper()),
+            ("mapper", mapper(self.kind.as_str())),
             ("blueprint", self.blueprint()),
             ("service", self.listing.service.clone()),
             ("operation", self.listing.operation.clone()),
@@ -299,10 +211,10 @@ impl Scaffold {
     }
 
     /// Returns the parts of an item that a first mapping uses.
-    fn item(&self) -> Result<Item, Problem> {
+    fn item(&self) -> Result<ListItem, Problem> {
         let members = match &self.listing.item {
             Value::Object(members) => members,
-            Value::String(_) => return Ok(Item::Text { member: self.noun() }),
+            Value::String(_) => return Ok(ListItem::Text { member: self.noun() }),
             other => {
                 return Err(Problem::new(
                     ProblemCode::CommandArgument,
@@ -338,7 +250,7 @@ impl Scaffold {
             .filter(|(_, times)| !times.is_empty())
             .collect();
         let named = |name: &str| Field::new(name, members.get(name).unwrap_or(&Value::Null));
-        Ok(Item::Object(Box::new(Members {
+        Ok(ListItem::Object(Box::new(Members {
             identifier: named(identifier),
             title: named(title),
             properties,
@@ -348,6 +260,7 @@ impl Scaffold {
 
     fn manifest(
         &self,
+        document: &Value,
         schema: &Map<String, Value>,
         identifier: &str,
         title: &str,
@@ -372,7 +285,7 @@ impl Scaffold {
             mappings["properties"] = Value::Object(properties);
         }
         mappings["relations"] = json!({"account": ".__ExtraContext.AccountId"});
-        json!({
+        let mut manifest = json!({
             "name": self.name,
             "version": "0.1.0",
             "description": format!("{} by {}:{}", self.kind, self.listing.service, self.listing.operation),
@@ -380,6 +293,7 @@ impl Scaffold {
                 "kind": self.kind,
                 "scope": if self.listing.global { "global" } else { "regional" },
                 "plan": {"steps": [step]},
+                "document": document,
                 "install": "none",
                 "blueprints": [{
                     "identifier": blueprint,
@@ -397,7 +311,11 @@ impl Scaffold {
                     "port": {"entity": {"mappings": mappings}},
                 },
             }],
-        })
+        });
+        if let Some(kind) = manifest["kinds"][0].as_object_mut() {
+            kind.retain(|_, value| !value.is_null());
+        }
+        manifest
     }
 
     /// Replaces a sample of the model with a plausible value.
@@ -452,24 +370,9 @@ impl Scaffold {
     }
 }
 
-/// Returns the names of the times below a value, each once.
-fn times(value: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if member == SAMPLE_TIME {
-                    found.push(name.clone());
-                }
-                found.extend(times(member));
-            }
-        }
-        Value::Array(elements) => elements.iter().for_each(|element| found.extend(times(element))),
-        _ => {}
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
+/// Returns the name of a kind's mapper in Rust, as the SDK's macro names it.
+fn mapper(kind: &str) -> String {
+    kebab(&kind.replace("::", "-")).split('-').map(capital).collect::<String>() + "Mapper"
 }
 
 fn capital(word: &str) -> String {
@@ -542,6 +445,19 @@ mod tests {
              examples/plugin-template/c/sdk/bindings wit` (`cargo install wit-bindgen-cli`), copy `sdk/` into \
              the examples, and put the new digest here"
         );
+    }
+
+    /// The test of the SDK's macro has the same names.
+    #[test]
+    fn mappers_are_named_as_the_macro_names_them() {
+        for (kind, name) in [
+            ("AWS::EC2::Volume", "AwsEc2VolumeMapper"),
+            ("AWS::RDS::DBInstance", "AwsRdsDbInstanceMapper"),
+            ("AWS::ElasticLoadBalancingV2::TargetGroup", "AwsElasticLoadBalancingV2TargetGroupMapper"),
+            ("acme::widget", "AcmeWidgetMapper"),
+        ] {
+            assert_eq!(mapper(kind), name);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Files, Item, Members, Scaffold, sdk::WIT, template};
+use super::{Files, ListItem, Members, Scaffold, sdk::WIT, template};
 
 /// The SDK in C: path and text.
 pub(super) const SDK: [(&str, &str); 6] = [
@@ -19,10 +19,10 @@ pub(super) const SDK_ZIG: (&str, &str) = ("sdk/berth.zig", template!("zig/sdk/be
 pub(super) const REQUIREMENTS: &str = template!("c/requirements.txt");
 
 /// Returns the files of a plugin in C, with its SDK.
-pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
+pub(super) fn files(plugin: &Scaffold, item: &ListItem) -> Files {
     let source = match item {
-        Item::Text { member } => plugin.filled(template!("c/text.c.tmpl"), &[("member", member.clone())]),
-        Item::Object(members) => plugin.filled(template!("c/mapping.c.tmpl"), &slots(members, &IN_C)),
+        ListItem::Text { member } => plugin.filled(template!("c/text.c.tmpl"), &[("member", member.clone())]),
+        ListItem::Object(members) => plugin.filled(template!("c/mapping.c.tmpl"), &slots(members, &IN_C)),
     };
     with_sdk(vec![
         ("README.md".into(), plugin.filled(template!("c/README.md.tmpl"), &[])),
@@ -31,10 +31,14 @@ pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
 }
 
 /// Returns the files of a plugin in Zig, with its SDK.
-pub(super) fn files_zig(plugin: &Scaffold, item: &Item) -> Files {
+pub(super) fn files_zig(plugin: &Scaffold, item: &ListItem) -> Files {
     let source = match item {
-        Item::Text { member } => plugin.filled(template!("zig/text.zig.tmpl"), &[("member", member.clone())]),
-        Item::Object(members) => plugin.filled(template!("zig/mapping.zig.tmpl"), &slots(members, &IN_ZIG)),
+        ListItem::Text { member } => {
+            plugin.filled(template!("zig/text.zig.tmpl"), &[("member", member.clone())])
+        }
+        ListItem::Object(members) => {
+            plugin.filled(template!("zig/mapping.zig.tmpl"), &slots(members, &IN_ZIG))
+        }
     };
     let (path, text) = SDK_ZIG;
     with_sdk(vec![

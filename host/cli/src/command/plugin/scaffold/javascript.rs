@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::{Field, Files, Item, Members, Scaffold, sdk::WIT, template};
+use super::{Field, Files, ListItem, Members, Scaffold, sdk::WIT, template};
 
 pub(super) const SDK: &str = template!("js/sdk/berth.js");
 
 /// Returns the files of the plugin, with its SDK.
-pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
+pub(super) fn files(plugin: &Scaffold, item: &ListItem) -> Files {
     let source = match item {
-        Item::Text { member } => plugin.filled(template!("js/text.js.tmpl"), &[("member", member.clone())]),
-        Item::Object(members) => of_object(plugin, members),
+        ListItem::Text { member } => {
+            plugin.filled(template!("js/text.js.tmpl"), &[("member", member.clone())])
+        }
+        ListItem::Object(members) => of_object(plugin, members),
     };
     vec![
         ("package.json".into(), plugin.filled(template!("js/package.json.tmpl"), &[])),

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::{Field, Files, Item, Members, Scaffold, sdk::WIT, template};
+use super::{Field, Files, ListItem, Members, Scaffold, sdk::WIT, template};
 
 pub(super) const SDK: &str = template!("python/sdk/berth.py");
 
 /// Returns the files of the plugin, with its SDK.
-pub(super) fn files(plugin: &Scaffold, item: &Item) -> Files {
+pub(super) fn files(plugin: &Scaffold, item: &ListItem) -> Files {
     let source = match item {
-        Item::Text { member } => {
+        ListItem::Text { member } => {
             plugin.filled(template!("python/text.py.tmpl"), &[("member", member.clone())])
         }
-        Item::Object(members) => of_object(plugin, members),
+        ListItem::Object(members) => of_object(plugin, members),
     };
     vec![
         ("requirements.txt".into(), template!("python/requirements.txt").into()),

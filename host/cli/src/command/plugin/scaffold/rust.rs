@@ -7,36 +7,68 @@ use std::{
 
 use berth_embed::{Problem, ProblemCode};
 
-use super::{Field, Files, Item, Members, Scaffold, kebab, sdk, template};
+use super::{Field, Files, ListItem, Members, Scaffold, kebab, sdk, template};
+
+/// What the plugin's code is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Generated from the manifest.
+    Generated,
+    /// A mapper in code, with WASI.
+    Code,
+}
 
 /// The lines of Cargo.toml that make it a plugin with WASI.
-pub(super) const WASI: &str = "\n# For the whole standard library. What it asks of WASI is answered with nothing, or always the same.\n[package.metadata.berth]\ntarget = \"wasm32-wasip2\"\n";
+const WASI: &str = "\n# For the whole standard library. What it asks of WASI is answered with nothing, or always the same.\n[package.metadata.berth]\ntarget = \"wasm32-wasip2\"\n";
 
-/// Returns the files of the plugin, with its SDK; `wasi` is empty or [`WASI`].
+/// The dependency of a mapper in code.
+const SERDE: &str = "serde = { version = \"1\", features = [\"derive\"] }\n";
+
+/// What README.md says of the files that an author changes.
+const GENERATED_FILES: &str = "\
+| `manifest.json` | the AWS reads, the blueprint, what a document is made of (`document`), and the default mapping in Port's own format |
+| `src/lib.rs` | the line that generates the code from the manifest; for what the manifest cannot say, implement `Mapper` here |
+";
+const CODE_FILES: &str = "\
+| `manifest.json` | the AWS reads, the blueprint, and the default mapping in Port's own format |
+| `src/lib.rs` | the same mapping in Rust |
+";
+
+/// Returns the files of the plugin, with its SDK.
 pub(super) fn files(
     plugin: &Scaffold,
-    item: &Item,
+    item: &ListItem,
     sdk: Option<&str>,
     folder: &Path,
-    wasi: &str,
+    form: Form,
 ) -> Result<Files, Problem> {
     let sdk = Sdk::of(sdk, folder)?;
-    let source = match item {
-        Item::Text { member } => {
-            plugin.filled(template!("rust/src/text.rs.tmpl"), &[("member", member.clone())])
+    let source = match (form, item) {
+        (Form::Generated, _) => plugin.filled(template!("rust/src/lib.rs.tmpl"), &[]),
+        (Form::Code, ListItem::Text { member }) => {
+            plugin.filled(template!("rust-wasi/src/text.rs.tmpl"), &[("member", member.clone())])
         }
-        Item::Object(members) => of_object(plugin, members),
+        (Form::Code, ListItem::Object(members)) => of_object(plugin, members),
     };
-    let dependencies =
-        [("sdk", sdk.dependency(false)), ("sdk_testing", sdk.dependency(true)), ("wasi", wasi.to_owned())];
+    let (wasi, dependencies, listed) = match form {
+        Form::Generated => ("", "", GENERATED_FILES),
+        Form::Code => (WASI, SERDE, CODE_FILES),
+    };
+    let slots = [
+        ("sdk", sdk.dependency(false)),
+        ("sdk_testing", sdk.dependency(true)),
+        ("wasi", wasi.to_owned()),
+        ("dependencies", dependencies.to_owned()),
+    ];
+    let readme = plugin.filled(template!("rust/README.md.tmpl"), &[("files", listed.to_owned())]);
     let mut files = vec![
-        ("Cargo.toml".into(), plugin.filled(template!("rust/Cargo.toml.tmpl"), &dependencies)),
-        ("README.md".into(), plugin.filled(template!("rust/README.md.tmpl"), &[])),
+        ("Cargo.toml".into(), plugin.filled(template!("rust/Cargo.toml.tmpl"), &slots)),
+        ("README.md".into(), readme),
         (".gitignore".into(), "/target\n".into()),
         ("src/lib.rs".into(), source),
         ("tests/mapping.rs".into(), plugin.filled(template!("rust/tests/mapping.rs.tmpl"), &[])),
     ];
-    files.extend(sdk.files());
+    files.extend(sdk.files()?);
     Ok(files)
 }
 
@@ -78,7 +110,7 @@ fn of_object(plugin: &Scaffold, members: &Members) -> String {
         ("title", name(&members.title)),
         ("entity", entity),
     ];
-    plugin.filled(template!("rust/src/lib.rs.tmpl"), &slots)
+    plugin.filled(template!("rust-wasi/src/lib.rs.tmpl"), &slots)
 }
 
 /// Returns the field of the struct.
@@ -138,10 +170,10 @@ impl Sdk {
         format!("{{ {source}{features} }}")
     }
 
-    fn files(&self) -> Files {
+    fn files(&self) -> Result<Files, Problem> {
         match self {
             Self::Copy => sdk::files(),
-            Self::Version(_) | Self::Path(_) => Vec::new(),
+            Self::Version(_) | Self::Path(_) => Ok(Vec::new()),
         }
     }
 }
