@@ -1,4 +1,4 @@
-//! A straight line through measured points, to tell what was not measured.
+//! A straight line through measured points: estimates what was not measured, and finds growth over a run.
 
 /// `intercept + slope × x`
 #[derive(Debug, Clone, Copy, PartialEq)]

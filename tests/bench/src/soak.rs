@@ -1,5 +1,5 @@
-//! A service that runs for long: resyncs by the hundred, with reloads, exchanged plugins and outages of
-//! Port in between. What it holds must not grow, and the catalog must stay as it is.
+//! A long-running service: hundreds of resyncs, with reloads, replaced plugins and outages of Port in between.
+//! Memory, files, threads and the state directory must not grow, and the catalog must stay the same.
 
 use std::{
     collections::BTreeMap,
