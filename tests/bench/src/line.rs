@@ -1,4 +1,4 @@
-//! A straight line through measured points: estimates what was not measured, and finds growth over a run.
+//! A straight line through measured points, to estimate what was not measured.
 
 /// `intercept + slope × x`
 #[derive(Debug, Clone, Copy, PartialEq)]
