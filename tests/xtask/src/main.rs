@@ -126,7 +126,7 @@ enum Command {
         /// How many worlds to simulate; 0 skips the simulation
         #[arg(long, default_value_t = 20_000)]
         scenarios: u32,
-        /// How many resyncs to run, about a second each; 0 skips them
+        /// How many resyncs to run, about a second each, at least 500; 0 skips them
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
         /// How many processes to kill, about two seconds each; 0 skips them
