@@ -1,5 +1,5 @@
-//! The content of an answer, from the shape of the output: every member that the model knows, lists of one
-//! element, and the names that make it consistent with all other answers.
+//! The content of a response, from the shape of the output: every member of the model, lists with one element,
+//! and names that are consistent with all other responses.
 
 use berth_aws_protocol::Protocol;
 use berth_aws_protocol::{

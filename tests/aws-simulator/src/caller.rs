@@ -1,4 +1,4 @@
-//! Who asks: the account, region and service that a signature names, and the credentials that STS gives out.
+//! The caller: the account, region and service that a signature names, and the credentials that STS issues.
 
 use berth_aws_protocol::Protocol;
 use http::{HeaderMap, header::AUTHORIZATION};

@@ -1,5 +1,5 @@
-//! What the simulator can answer, read from the fetch plans of the plugins' manifests: which operation
-//! lists which resources, and which tells more about them. No kind is named here.
+//! What the simulator can answer, read from the fetch plans in the plugins' manifests: which operation
+//! lists which resources, and which operations describe them. No kind is named here.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,4 @@
-//! What AWS says when it refuses, in the words of each service.
+//! AWS's errors, with the codes and texts of each service.
 
 use berth_aws_protocol::Protocol;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same each time.
+//! Numbers that look random and are the same in every run.
 
 /// The hash of a text (FNV-1a, then mixed).
 pub(crate) fn text(text: &str) -> u64 {

@@ -1,4 +1,4 @@
-//! How long an answer takes.
+//! How long a response takes.
 
 use std::{
     str::FromStr,

@@ -1,17 +1,17 @@
-//! A simulator of AWS: any number of accounts, regions and resources of every kind that the plugins read,
-//! over the real wire protocols, in a test's own process ([`AwsSimulator::start`]) or alone (the binary
-//! `aws-simulator`).
+//! Simulates AWS: any number of accounts, regions and resources of every kind that the plugins read, over the
+//! real wire protocols. It runs inside a test's process ([`AwsSimulator::start`]) or as the binary
+//! `aws-simulator`.
 //!
-//! Nothing is stored. What exists follows from the seed and from the fetch plans in the plugins'
-//! manifests: a plan tells which operation lists a kind's resources and which ones tell more about them,
-//! and AWS's service models tell what answers look like. A new kind needs nothing here. Ids and ARNs hold
-//! what they are about, so that a call about a resource is answered to fit the list that it came from.
+//! It stores nothing. The resources follow from the seed and from the fetch plans in the plugins' manifests: a
+//! plan says which operation lists a kind's resources and which operations describe them, and AWS's service
+//! models say what responses look like. A new kind needs no change here. An id or ARN contains the position of
+//! its resource, so a call about a resource gets a response that fits the list.
 //!
-//! Two routes are not AWS's: `GET /_simulator/stats` gives [`Stats`] as JSON, `POST /_simulator/reset`
-//! forgets counts and token buckets.
+//! Two routes are not AWS's: `GET /_simulator/stats` returns [`Stats`] as JSON, `POST /_simulator/reset` clears
+//! the counts and fills the token buckets.
 //!
-//! Requests must be signed, but signatures are not verified. The account is told by the access key id
-//! that `AssumeRole` gave out; long-lived keys are those of the first account.
+//! Requests must be signed, but the simulator does not verify signatures. The access key id from `AssumeRole`
+//! determines the account; long-lived keys belong to the first account.
 
 mod answer;
 mod caller;

@@ -1,11 +1,11 @@
-//! The simulator of AWS on its own.
+//! The AWS simulator as a program.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use aws_simulator::{AwsSimulator, Latency, Options, Throttle};
 use clap::Parser;
 
-/// Regions for those who ask for a number of them, those of most use first.
+/// The regions for `--regions NUMBER`, the most common first.
 const REGIONS: [&str; 30] = [
     "us-east-1",
     "eu-west-1",
@@ -39,62 +39,62 @@ const REGIONS: [&str; 30] = [
     "ap-southeast-5",
 ];
 
-/// A simulator of AWS: any number of accounts, regions and resources of every kind that the plugins read.
+/// Simulate AWS: any number of accounts, regions and resources of every kind that the plugins read
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The address to listen on; port 0 takes a free one. The first line printed tells which.
+    /// The address to listen on; port 0 selects a free port, which the first line of output shows
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The folder with the plugins, whose `*/manifest.json` are read.
+    /// The folder with the plugins' `*/manifest.json`
     #[arg(long, default_value = "plugins")]
     plugins: PathBuf,
-    /// The same seed gives the same world.
+    /// The seed; the same seed gives the same resources
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How many accounts there are.
+    /// The number of accounts
     #[arg(long, default_value_t = 1)]
     accounts: usize,
-    /// The id of the first account, which is the organization's management account.
+    /// The id of the first account, which is the organization's management account
     #[arg(long, default_value_t = 100_000_000_001)]
     first_account: u64,
-    /// The regions that are enabled: names with commas between, or a number.
+    /// The enabled regions: names separated by commas, or a number
     #[arg(long, default_value = "2", value_parser = regions)]
     regions: Regions,
-    /// Resources in each account, region and kind.
+    /// The number of resources in each account, region and kind
     #[arg(long, default_value_t = 3)]
     resources: u32,
-    /// A kind with another number of resources, as in `AWS::EC2::Instance=25` (repeatable).
+    /// The number of resources of one kind, for example `AWS::EC2::Instance=25` (repeatable)
     #[arg(long = "kind", value_parser = kind)]
     kinds: Vec<(String, u32)>,
-    /// The share of accounts, regions and kinds without any resources.
+    /// The share of accounts, regions and kinds without resources
     #[arg(long, default_value_t = 0.0)]
     empty_share: f64,
-    /// `constant:20ms`, `normal:20ms,5ms` (mean, standard deviation), `lognormal:20ms,200ms` (median, 99th
-    /// percentile).
+    /// The latency of responses: `constant:20ms`, `normal:20ms,5ms` (mean, standard deviation) or
+    /// `lognormal:20ms,200ms` (median, 99th percentile)
     #[arg(long, default_value = "constant:0ms")]
     latency: Latency,
-    /// `aws`: token buckets of the sizes that AWS documents; `off`.
+    /// Throttling: `aws` for token buckets of the documented sizes, or `off`
     #[arg(long, default_value = "off")]
     throttle: Throttle,
-    /// The only role that may be assumed.
+    /// The only role that callers may assume
     #[arg(long)]
     role_name: Option<String>,
-    /// The external ID that roles ask for.
+    /// The external ID that the roles require
     #[arg(long)]
     external_id: Option<String>,
-    /// A region that a policy denies (repeatable).
+    /// A region that a policy denies (repeatable)
     #[arg(long)]
     deny_region: Vec<String>,
-    /// An operation that fails, as in `ecs:ListClusters=AccessDeniedException` (repeatable).
+    /// An operation that fails, for example `ecs:ListClusters=AccessDeniedException` (repeatable)
     #[arg(long, value_parser = fault)]
     fail: Vec<(String, String)>,
-    /// Threads; the simulator shares the machine with what is measured.
+    /// The number of threads; the simulator shares the machine with the program under test
     #[arg(long, default_value_t = 1)]
     threads: usize,
 }
 
-/// A list, which clap would otherwise take for a repeatable flag.
+/// A list; clap would treat a plain `Vec` as a repeatable flag.
 #[derive(Debug, Clone)]
 struct Regions(Vec<String>);
 

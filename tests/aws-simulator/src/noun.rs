@@ -1,4 +1,4 @@
-//! What the names of members tell: `DBClusterArn` is the ARN of a `dbcluster`.
+//! What the names of members mean: `DBClusterArn` is the ARN of a `dbcluster`.
 
 /// How a value names a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

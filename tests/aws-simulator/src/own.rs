@@ -1,4 +1,4 @@
-//! The operations that are about accounts and regions rather than resources.
+//! The operations about accounts and regions, not about resources.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Which resources an answer is about: the page of a list, or those that the input names.
+//! Which resources a response contains: a page of a list, or the resources that the input names.
 
 use serde_json::Value;
 

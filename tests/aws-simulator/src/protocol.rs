@@ -1,4 +1,4 @@
-//! The wire protocols: requests into service, operation and input; answers into templates; errors.
+//! The wire protocols: parse requests into service, operation and input; build response templates; write errors.
 
 pub(crate) mod ec2;
 pub(crate) mod json;

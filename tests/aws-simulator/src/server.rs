@@ -1,4 +1,4 @@
-//! One request: whose it is, what it asks for, and the answer.
+//! Handles one request: finds the caller and the operation, and writes the response.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What was asked, counted.
+//! Counts the requests.
 
 use std::{
     collections::BTreeMap,

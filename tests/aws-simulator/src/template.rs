@@ -1,5 +1,5 @@
-//! Answers before they are about anything: flat lists of bytes and of values yet to be known, made once for
-//! each operation and then written for each request without looking at the model again.
+//! Response templates: flat lists of bytes and of open values. A template is built once for each operation, and
+//! filled for each request without the model.
 
 use crate::{
     hash,

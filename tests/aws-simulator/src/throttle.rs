@@ -1,5 +1,4 @@
-//! How much AWS lets through: token buckets for each account and region, with the sizes and rates that AWS
-//! documents for its services.
+//! Throttling: token buckets for each account and region, with the sizes and rates that AWS documents.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What members hold that are no names of resources: told by the members' own names, for all services alike.
+//! Values of members that do not name resources. They follow from the members' names, for all services alike.
 
 use crate::{hash, template::Piece};
 

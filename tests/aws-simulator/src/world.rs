@@ -1,5 +1,4 @@
-//! The accounts, regions and resources that there are: nothing is stored, everything is computed from the
-//! seed and from who asks.
+//! The accounts, regions and resources. Nothing is stored: everything follows from the seed and the caller.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

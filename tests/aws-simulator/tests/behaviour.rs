@@ -1,4 +1,4 @@
-//! What the simulator promises beside the answers themselves: who may ask, how much, and what is counted.
+//! Tests of the simulator other than the content of responses: authentication, throttling, counts.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use aws_simulator::{AwsSimulator, Latency, Options, Throttle};

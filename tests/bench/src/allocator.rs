@@ -1,4 +1,4 @@
-//! The allocator, chosen when the process starts: figures are told for each, from one binary.
+//! Selects the allocator at the start of the process, so that one binary measures each of them.
 #![expect(
     unsafe_code,
     reason = "an allocator is unsafe by its trait, and nothing may be allocated to read a variable"

@@ -1,5 +1,5 @@
-//! Times as ratios: what is compared runs in turns, in rounds, so that a disturbance of the machine
-//! meets all of it alike, and the median of the rounds counts.
+//! Measures ratios of times. The programs that are compared run in turns, in rounds, so that a disturbance of the
+//! machine affects all of them; the median of the rounds counts.
 
 use std::time::Duration;
 

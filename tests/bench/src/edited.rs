@@ -1,4 +1,4 @@
-//! What a mapping costs that a user edited: beside the kind's default, which the plugin's own code maps.
+//! Measures mappings that a user edited, in comparison with the default, which the plugin's own code maps.
 
 use anyhow::Result;
 use berth_core::ResourceConfig;

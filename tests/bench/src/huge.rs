@@ -1,5 +1,5 @@
-//! Profile X: ten thousand accounts, of which a resync is only begun. What the whole costs is told by a
-//! line through smaller, complete resyncs of the same run, and by how far the begun one came.
+//! Profile X: starts a resync of ten thousand accounts, and estimates what all of it costs: by a line through
+//! smaller, complete resyncs of the same run, and by the progress so far.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,14 +1,14 @@
-//! How long a resync takes at least when nothing but waiting for AWS counts.
+//! The least time of a resync if only waiting for AWS counts.
 //!
-//! A round is the time of one answer. With so many requests at once as the settings allow, and all
-//! answers equally slow, the rounds of a phase are at least
+//! A round is the time of one response. With the limits on concurrent requests from the settings, and all
+//! responses equally slow, the rounds of a phase are at least
 //!
-//! - the longest chain of calls of which each needs the answer to the one before,
-//! - all requests ÷ those at once to all of AWS,
-//! - the requests to one service ÷ those at once to one service,
-//! - the chains of all units ÷ the units at once.
+//! - the longest chain of calls in which each needs the response to the one before,
+//! - all requests ÷ the concurrent requests to all of AWS,
+//! - the requests to one service ÷ the concurrent requests to one service,
+//! - the chains of all units ÷ the concurrent units.
 //!
-//! Phases follow each other: roles, regions, units.
+//! The phases run one after the other: roles, regions, units.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A straight line through measured points, to tell what was not measured.
+//! A straight line through measured points, to estimate what was not measured.
 
 /// `intercept + slope × x`
 #[derive(Debug, Clone, Copy, PartialEq)]

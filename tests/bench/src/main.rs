@@ -1,6 +1,6 @@
-//! Benchmarks: what the sandbox costs, and what a resync costs, as ratios of one run. Started by
-//! `cargo xtask bench`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells what it measured")]
+//! Benchmarks: the cost of the sandbox and of a resync, as ratios within one run. `cargo xtask bench` starts
+//! them.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
 mod allocator;
 mod catalog;
@@ -39,73 +39,73 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Single steps: loading, mapping with and without the sandbox, decoding, comparing.
+    /// Measure single steps: load, map with and without the sandbox, decode, compare
     Micro {
-        /// The directory with the bundled components.
+        /// The directory with the bundled components
         #[arg(long)]
         components: PathBuf,
-        /// How many rounds are run; the median counts.
+        /// How many rounds to run; the median counts
         #[arg(long, default_value_t = 41)]
         rounds: usize,
-        /// Only mapping in batches of 100.
+        /// Measure only mapping in batches of 100
         #[arg(long)]
         brief: bool,
-        /// Only mappings that users edited, beside the default ones.
+        /// Measure only mappings that users edited, compared with the defaults
         #[arg(long, conflicts_with = "brief")]
         edited: bool,
-        /// Writes the tables as JSON, too.
+        /// Also write the tables as JSON to this file
         #[arg(long)]
         json: Option<PathBuf>,
-        /// Fails when mapping in the sandbox takes more than this many times as long as without.
+        /// Fail if mapping in the sandbox takes more than this many times as long as without
         #[arg(long, value_name = "RATIO")]
         fail_above: Option<f64>,
     },
-    /// Whole resyncs between the simulator of AWS and the stand-in for Port.
+    /// Measure whole resyncs between the AWS simulator and the fake Port server
     Resync(Resync),
-    /// A service that resyncs by the hundred, with reloads, exchanged plugins and outages of Port.
+    /// Run hundreds of resyncs of one service, with reloads, replaced plugins and outages of Port
     Soak {
         #[command(flatten)]
         binaries: Binaries,
-        /// How many resyncs are run.
+        /// How many resyncs to run
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
     },
-    /// One resync without a sandbox, as the baseline for others.
+    /// Run one resync without a sandbox, as the baseline for others
     NativeSync {
-        /// The address of AWS.
+        /// The address of AWS
         #[arg(long)]
         aws: String,
-        /// The address of Port.
+        /// The address of Port
         #[arg(long)]
         port: String,
-        /// How many accounts are read.
+        /// How many accounts to read
         #[arg(long)]
         accounts: u32,
-        /// The state directory.
+        /// The state directory
         #[arg(long)]
         state: PathBuf,
     },
 }
 
-/// What takes part.
+/// The programs of a measurement.
 #[derive(clap::Args)]
 struct Binaries {
-    /// The binary that is measured.
+    /// The binary to measure
     #[arg(long)]
     berth: PathBuf,
-    /// The simulator of AWS.
+    /// The AWS simulator
     #[arg(long)]
     simulator: PathBuf,
-    /// The stand-in for Port.
+    /// The fake Port server
     #[arg(long)]
     port: PathBuf,
-    /// The directory with the bundled components.
+    /// The directory with the bundled components
     #[arg(long)]
     components: PathBuf,
 }
 
 impl Binaries {
-    /// With a folder for compiled plugins.
+    /// Adds a folder for compiled plugins.
     fn programs(self, cache: &Path, port_limits: bool) -> Result<stage::Programs> {
         let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
         Ok(stage::Programs {
@@ -122,27 +122,27 @@ impl Binaries {
 
 #[derive(clap::Args)]
 struct Resync {
-    /// How large: S, M, slow, L, X, or overload.
+    /// The size: S, M, slow, L, X, or overload
     profile: String,
     #[command(flatten)]
     binaries: Binaries,
-    /// S, M, slow: how many rounds are run; the median counts.
+    /// S, M, slow: how many rounds to run; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// L, X, overload: how many accounts there are; the profile's own number unless told.
+    /// L, X, overload: the number of accounts (default: the profile's)
     #[arg(long)]
     accounts: Option<u32>,
-    /// X: the numbers of accounts that are read to the end, which the lines are drawn through.
+    /// X: the numbers of accounts of the complete resyncs, which the lines go through
     #[arg(long, value_delimiter = ',', default_value = "250,500,1000")]
     complete: Vec<u32>,
-    /// X: how long the resync of all accounts runs; less than it takes as a whole.
+    /// X: how many seconds the resync of all accounts runs; fewer than it needs
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Enforces Port's published rate limits. L tells how many answers were 429, and how far the first
-    /// resync is from the time that the limits allow.
+    /// Enforce Port's published rate limits. L reports how many responses were 429, and how close the first
+    /// resync comes to the time that the limits allow
     #[arg(long)]
     port_limits: bool,
-    /// Fails when something is written though nothing changed. Other targets are only shown.
+    /// Fail if a resync writes although nothing changed, or if memory exceeds a bound
     #[arg(long)]
     strict: bool,
 }
@@ -212,7 +212,7 @@ fn resync(options: Resync) -> Result<()> {
     judge(&tables, |target| !(options.strict && target.required) || target.is_reached())
 }
 
-/// Fails with the targets that are not good enough.
+/// Fails with the missed targets.
 fn judge(tables: &[report::Table], is_good: impl Fn(&report::Target) -> bool) -> Result<()> {
     let targets = tables.iter().flat_map(report::Table::targets);
     let missed: Vec<String> = targets.filter(|target| !is_good(target)).map(ToString::to_string).collect();

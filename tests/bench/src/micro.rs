@@ -1,5 +1,4 @@
-//! What single steps cost: loading, instantiating, mapping with and without the sandbox, decoding,
-//! comparing, remembering.
+//! Measures single steps: load, instantiate, map with and without the sandbox, decode, compare, remember.
 
 use std::{fs, path::Path};
 

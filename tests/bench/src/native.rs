@@ -1,8 +1,8 @@
-//! The native baseline: `SyncHost` with AWS, Port and the ledger as `berth sync` has them, and the
-//! plugins' plain Rust in place of the sandbox.
+//! The native baseline: `SyncHost` with AWS, Port and the ledger as in `berth sync`, and the plugins' plain Rust
+//! instead of the sandbox.
 //!
-//! It maps where it reads, without threads of its own for that, and neither logs nor ships a log: less
-//! than `berth` does, so that the ratio to it is rather too large.
+//! It maps where it reads, without separate threads, and neither logs nor ships a log. That is less than `berth`
+//! does, so the ratio to it is rather too large.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The bundled plugins as plain Rust, without a sandbox: what the sandbox is measured against.
+//! The bundled plugins as plain Rust, to measure the sandbox against.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! Port that cannot keep up, and then stops answering: what is read faster than it can be written must
-//! not pile up in memory.
+//! Port is slow and then stops answering: data that is read faster than it is written must not accumulate in
+//! memory.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Processes: stand-ins that run as long as they are needed, and one that is measured.
+//! Processes: the fake servers of a benchmark, and the process that is measured.
 
 use std::{
     fs,

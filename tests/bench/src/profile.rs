@@ -1,4 +1,4 @@
-//! How large the AWS organizations are that resyncs are measured with.
+//! The sizes of the AWS organizations that resyncs are measured with.
 
 /// The kinds of a fresh installation that AWS is asked for; the fourth is the account itself.
 pub(crate) const DEFAULT_KINDS: [&str; 3] = ["AWS::S3::Bucket", "AWS::EC2::Instance", "AWS::ECS::Cluster"];

@@ -1,4 +1,4 @@
-//! Tables of results, each row with the target that it is held against.
+//! Tables of results, each with its targets.
 
 use std::fmt;
 

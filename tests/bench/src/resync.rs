@@ -1,5 +1,5 @@
-//! Whole resyncs of the profiles S, M and slow: what they cost, against the same without a sandbox and
-//! against the time that AWS's answers take.
+//! Whole resyncs of the profiles S, M and slow, compared with the same without a sandbox and with the time that
+//! AWS's responses take.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a resync runs between: the simulator of AWS, stand-ins for Port, and directories.
+//! The environment of a resync: the AWS simulator, fake Port servers, and directories.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Answers of AWS as they come over the wire, one for each protocol that a bundled kind speaks.
+//! AWS responses in wire format, one for each protocol that a bundled kind uses.
 
 use std::fmt::Write as _;
 

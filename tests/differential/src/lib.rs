@@ -1,8 +1,8 @@
-//! Compares what Berth makes of AWS requests and responses with what botocore makes of them.
+//! Compares Berth's AWS requests and parsed responses with botocore's.
 //!
-//! `truth.py` generates cases from botocore's models (or takes botocore's own protocol tests) and
-//! says what botocore makes of each; [`Comparison`] runs the same cases through
-//! `berth-aws-protocol` and keeps every difference.
+//! `truth.py` generates cases from botocore's models, or takes botocore's own protocol tests, and records
+//! botocore's result for each. [`Comparison`] runs the same cases through `berth-aws-protocol` and keeps every
+//! difference.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

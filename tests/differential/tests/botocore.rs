@@ -1,4 +1,4 @@
-//! Berth against botocore. Needs a Python with the pinned botocore; see [`berth_differential::python`].
+//! Compares Berth with botocore. Needs a Python with the pinned botocore; see [`berth_differential::python`].
 #![expect(clippy::print_stdout, reason = "the counts are what a reader of the run looks for")]
 
 use std::thread;

@@ -1,6 +1,6 @@
-//! Every bundled plugin's manifest against AWS's models: each fetch plan is validated on answers
-//! that are made up from the models. A misspelt operation, input member, path or placeholder would
-//! else only show in an account that has such resources.
+//! Validates the manifest of every bundled plugin with AWS's models: runs each fetch plan on responses that are
+//! generated from the models. Otherwise a misspelt operation, input member, path or placeholder would only show
+//! in an account that has such resources.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

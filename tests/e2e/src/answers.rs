@@ -1,5 +1,5 @@
-//! Answers of AWS for what moto does not serve: a folder for each service, a file for each
-//! operation, with what is asked and what AWS answers to just that.
+//! AWS responses for what moto does not support: a folder for each service, a file for each operation, with the
+//! parameters of the request and the response to exactly that request.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! AWS as moto emulates it: one process for all tests of a run, which use different accounts.
+//! AWS, emulated by moto: one process for all tests of a run, which use different accounts.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! The `berth` binary as a process, with the environment that a test gives it and no other.
+//! The `berth` binary as a process. It gets the environment of its test, and nothing else.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its own protocol through a pipe: no port, no driver, no crate.
+//! Controls a headless Chromium over its own protocol, through a pipe: no port, no driver, no crate.
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,5 @@
-//! A gate in front of moto that does what moto does not: it checks external IDs, denies access by
-//! account, service and region, and counts the calls it sees.
+//! A gate in front of moto that adds what moto lacks: it checks external IDs, denies access by account, service
+//! and region, and counts calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,10 +1,9 @@
-//! Documentation as a test: the commands of a page are run one after the other, in one shell, and
-//! each has to end and to print as the page says.
+//! Tests a page of documentation: runs its commands in order, in one shell, and compares exit codes and output
+//! with the page.
 //!
-//! Commands stand in blocks of the language `console`, behind `$ `; what stands below one must be in
-//! its output, line by line and in this order (`…` is for whatever else there is, spaces and the
-//! lines of tables do not count). ` exits=3` behind the language is how the last command of a block
-//! ends, where that is not 0.
+//! Commands are in blocks of the language `console`, after `$ `. The lines below a command must be in its output,
+//! in this order; `…` stands for any other output, and spaces and the lines of tables do not count. ` exits=3`
+//! after the language is the exit code of the block's last command, if it is not 0.
 
 #![expect(clippy::print_stdout, clippy::panic, reason = "a test harness: what it prints explains a failure")]
 

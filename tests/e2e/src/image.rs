@@ -1,4 +1,4 @@
-//! The container image, run by buildah as a container engine would run it.
+//! The container image, run by buildah like by a container engine.
 
 use std::{
     env,

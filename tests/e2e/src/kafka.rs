@@ -1,4 +1,4 @@
-//! Kafka as Port offers it: a broker of somebody else, behind TLS and SCRAM.
+//! Kafka as Port offers it: a third-party broker with TLS and SCRAM.
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,4 @@
-//! The bundled kinds, as their plugins' manifests tell them.
+//! The bundled kinds, read from their plugins' manifests.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: AWS (moto) behind a gate, Port's stand-in, and the real
-//! `berth` binary as a process between them.
+//! The harness of the end-to-end tests: AWS (moto) behind a gate, the fake Port server, and the real `berth`
+//! binary as a process between them.
 //!
-//! `cargo xtask test` builds what is needed and says where it is (`BERTH_TEST_BIN`,
-//! `BERTH_TEST_PYTHON`, `BERTH_TEST_COMPONENTS`, `BERTH_TEST_CACHE`).
+//! `cargo xtask test` builds everything and sets where it is (`BERTH_TEST_BIN`, `BERTH_TEST_PYTHON`,
+//! `BERTH_TEST_COMPONENTS`, `BERTH_TEST_CACHE`).
 #![expect(clippy::expect_used, reason = "a test harness: a panic is how a test fails")]
 
 mod answers;

@@ -1,5 +1,5 @@
-//! What stands between Berth and the rest of the world in a company: a gateway with a certificate
-//! authority of its own, and a forward proxy that asks for a password.
+//! A company's network: a gateway with its own certificate authority, and a forward proxy that requires a
+//! password.
 
 use std::{
     collections::BTreeMap,

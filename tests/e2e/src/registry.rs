@@ -1,4 +1,4 @@
-//! OCI registries: a strict stand-in, and Debian's where it is installed.
+//! OCI registries: a strict fake, and Debian's if it is installed.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! A small AWS whose answers a test decides about: volumes, subnets, log groups, clusters, services and
-//! users by account and region, and any other answer in place of the right one.
+//! A small AWS server whose responses a test defines: volumes, subnets, log groups, clusters, services and users
+//! by account and region, and any wrong response instead of the right one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

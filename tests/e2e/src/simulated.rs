@@ -1,4 +1,4 @@
-//! AWS as the simulator gives it: every kind, any number of accounts and regions.
+//! AWS from the simulator: every kind, any number of accounts and regions.
 
 use aws_simulator::{AwsSimulator, Options};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! AWS asked over the wire, by its service models alone: the same requests for moto and for the simulator.
+//! Calls AWS over the wire with its service models only: the same requests for moto and for the simulator.
 
 use axum::{
     body::Body,

@@ -1,4 +1,4 @@
-//! One test's world: its own accounts, its own gate, its own Port.
+//! The world of one test: its own accounts, gate and Port.
 
 mod guides;
 

@@ -1,7 +1,7 @@
-//! What AWS answers, in XML, JSON and CBOR, and what AWS is asked.
+//! Responses of AWS in XML, JSON and CBOR, and requests to AWS.
 //!
-//! An input names an operation in its first line, so that a file of the corpus can be read. A line that
-//! names none stands for one that its bytes decide, so that no mutation is wasted.
+//! The first line of an input names an operation, so that people can read a file of the corpus. If it names none,
+//! its bytes select one, so that no mutation is wasted.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! Files and settings of people: the app-config of Port, manifests of plugins, the lock of plugins, plans.
+//! Files and settings that people write: Port's app-config, manifests of plugins, the plugins lockfile, plans.
 
 use std::collections::BTreeSet;
 

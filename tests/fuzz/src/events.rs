@@ -1,4 +1,4 @@
-//! Live events: what is posted to the service, up to the queue of the resources to read again.
+//! Live events: from the request to the queue of resources to read again.
 
 use std::sync::{Arc, OnceLock};
 

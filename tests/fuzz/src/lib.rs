@@ -1,7 +1,7 @@
-//! Every reader of bytes from outside, as a target that a fuzzer calls, with rules on what it makes of them.
+//! Every reader of bytes from outside, as a target for a fuzzer, with rules for its result.
 //!
-//! `cargo xtask fuzz` runs them under libFuzzer; `cargo test -p berth-fuzz` replays the corpora and varies
-//! them at random, without any instrumentation. See the README.
+//! `cargo xtask fuzz` runs the targets under libFuzzer. `cargo test -p berth-fuzz` replays the corpora and random
+//! variations of them, without instrumentation. See the README.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a target says that a rule is broken")]
 
 mod aws;

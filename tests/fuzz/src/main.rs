@@ -1,4 +1,4 @@
-//! One binary with all targets: `BERTH_FUZZ_TARGET` says which one libFuzzer runs.
+//! One binary with all targets: `BERTH_FUZZ_TARGET` selects the one that libFuzzer runs.
 #![no_main]
 #![expect(clippy::panic, reason = "a panic is how libFuzzer hears of a mistake")]
 

@@ -1,5 +1,5 @@
-//! The reader of batches that plugins are written with. It skips what nobody asks for without looking at
-//! it closely, sixteen bytes at a time, so it is held against a reader that does not.
+//! The reader of batches in the SDK for plugins. It skips unused data sixteen bytes at a time, so it is compared
+//! with an ordinary reader.
 
 use berth_plugin::{
     Context, Documents, Entities, Mapper, Output, Properties, RawResource, Refused, map_batch,

@@ -1,4 +1,4 @@
-//! Settings: `berth.toml`, `.env`, and variables, parted by lines of `===`.
+//! Settings: `berth.toml`, `.env`, and variables, separated by lines of `===`.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! The targets without a fuzzer: every input of the corpus, and inputs that chance makes of them.
+//! The targets without a fuzzer: every input of the corpus, and random variations of it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! Visits every state that can be reached, those with the fewest faults first.
+//! Visits every reachable state, those with the fewest faults first.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

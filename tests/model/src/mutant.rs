@@ -1,4 +1,4 @@
-//! Seeded mistakes. Each replaces one decision; everything else stays real.
+//! Seeded mistakes. Each replaces one decision; everything else is real.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Asks the real rules, or rules with one seeded [mistake](Mutant).
+//! Calls the real rules, or rules with one seeded [mistake](Mutant).
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,4 @@
-//! What is explored: where the two resources are, and what the mapping may be.
+//! The scenarios: where the two resources are, and how the mapping may change.
 
 /// A kind whose resources several accounts may list.
 pub const SHARED: u8 = 0;

@@ -1,5 +1,4 @@
-//! The small world: AWS, Port's catalog, the ledger, and a resync that a crash may end between any two
-//! writes.
+//! The small world: AWS, Port's catalog, the ledger, and a resync that a crash may end between any two writes.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The routes of Port's API that the Ocean contract names.
+//! The routes of Port's API in the Ocean contract.
 
 mod entities;
 

@@ -1,6 +1,5 @@
-//! The control surface under `/_stand-in/`: the same that [`PortStandIn`](crate::PortStandIn) has as
-//! methods. No token is asked for.
-//!
+//! The routes for tests under `/_stand-in/`, with the same functions as the methods of
+//! [`PortStandIn`](crate::PortStandIn). They require no token.
 #![doc = include_str!("../CONTROL.md")]
 
 use std::{collections::BTreeMap, sync::PoisonError};

@@ -1,4 +1,4 @@
-//! Refusals in Port's form.
+//! Errors in Port's form.
 
 use axum::{
     Json,

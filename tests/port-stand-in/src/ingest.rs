@@ -1,5 +1,5 @@
-//! What Port ingests beside its API, under the addresses that an integration's document names: the
-//! metrics of resyncs, signs of life, logs.
+//! What Port ingests outside its API, at the addresses in an integration's document: metrics of resyncs,
+//! heartbeats, logs.
 
 use axum::{
     Json, Router,

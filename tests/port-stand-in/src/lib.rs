@@ -1,13 +1,13 @@
-//! A strict stand-in for Port's API: in a test's own process ([`PortStandIn::start`]) or alone (the
-//! binary `port-stand-in`).
+//! A strict fake of Port's API. It runs inside a test's process ([`PortStandIn::start`]) or as the binary
+//! `port-stand-in`.
 //!
-//! It refuses what Port would refuse: wrong credentials, missing and expired tokens, unknown
-//! blueprints, values that do not fit the blueprint, missing relation targets unless they may be
-//! created, bulks that are too large, malformed bodies, metrics and logs of another shape. It knows who wrote an entity by the
-//! `User-Agent`, as Port does.
+//! It refuses what Port would refuse: wrong credentials, missing and expired tokens, unknown blueprints, values
+//! that do not fit the blueprint, missing relation targets unless they may be created, bulks that are too large,
+//! malformed bodies, metrics and logs of another form. Like Port, it takes the writer of an entity from the
+//! `User-Agent`.
 //!
-//! Beyond Port's API there is a surface for tests: the request log, counts, seeds, faults, and the
-//! whole state. It exists as methods of [`PortStandIn`] and as routes under `/_stand-in/`:
+//! In addition to Port's API, it has functions for tests: the request log, counts, seeds, faults, and the whole
+//! state. They are methods of [`PortStandIn`] and routes under `/_stand-in/`:
 #![doc = include_str!("../CONTROL.md")]
 
 mod api;

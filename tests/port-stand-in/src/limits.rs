@@ -1,5 +1,4 @@
-//! Port's published rate limits: requests in five minutes, and how many of them at once, per family of
-//! routes.
+//! Port's published rate limits: requests in five minutes, and concurrent requests, for each family of routes.
 
 use std::{
     collections::BTreeMap,

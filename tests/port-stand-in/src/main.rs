@@ -1,42 +1,42 @@
-//! The stand-in for Port's API on its own.
+//! The fake Port server as a program.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use port_stand_in::{PortStandIn, StandInOptions};
 
-/// How often a changed state is written.
+/// How often a changed state is saved.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
-/// A strict stand-in for Port's API, for trying out and for tests.
+/// Run a strict fake of Port's API, for tests and demos
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The TCP port to listen on, on 127.0.0.1; 0 takes a free one.
+    /// The TCP port to listen on, on 127.0.0.1; 0 selects a free one
     #[arg(long, default_value_t = 8126)]
     port: u16,
-    /// Keeps everything in this file from one start to the next.
+    /// Keep the state in this file across restarts
     #[arg(long)]
     state: Option<PathBuf>,
-    /// The client id that is accepted.
+    /// The accepted client id
     #[arg(long, default_value = "stand-in-client")]
     client_id: String,
-    /// The client secret that is accepted.
+    /// The accepted client secret
     #[arg(long, default_value = "stand-in-secret")]
     client_secret: String,
-    /// How many seconds a token is valid.
+    /// The lifetime of a token, in seconds
     #[arg(long, default_value_t = 3 * 60 * 60)]
     token_lifetime: u64,
-    /// The organization's id.
+    /// The organization's id
     #[arg(long, default_value = port_stand_in::ORGANIZATION)]
     organization: String,
-    /// A feature flag of the organization (repeatable).
+    /// A feature flag of the organization (repeatable)
     #[arg(long)]
     feature_flag: Vec<String>,
-    /// Keeps no bodies of upserts in the log: for very many entities.
+    /// Leave the bodies of upserts out of the log, for runs with many entities
     #[arg(long)]
     forget_upserts: bool,
-    /// Enforces Port's published rate limits.
+    /// Enforce Port's published rate limits
     #[arg(long)]
     rate_limits: bool,
 }

@@ -1,4 +1,4 @@
-//! A page for people: blueprints, and the entities of one.
+//! A page for people: the blueprints, and the entities of one.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

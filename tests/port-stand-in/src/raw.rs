@@ -1,4 +1,4 @@
-//! Raw data and the lifecycle of the resyncs that bring it.
+//! Raw data, and the lifecycle of the resyncs that report it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What Port checks of blueprints and of the values of entities.
+//! Port's checks of blueprints and of the values of entities.
 
 use std::{collections::BTreeSet, net::IpAddr};
 

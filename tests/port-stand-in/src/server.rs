@@ -1,4 +1,4 @@
-//! What surrounds every request: the log, the faults, the token.
+//! What applies to every request: the log, the faults, the token.
 
 use std::{
     collections::HashMap,

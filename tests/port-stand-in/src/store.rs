@@ -1,4 +1,4 @@
-//! What the stand-in holds, and the rules by which it changes. No HTTP here.
+//! The state of the fake server, and its rules. No HTTP here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! AWS, as far as the simulated kinds ask it: what it answers, and how it fails.
+//! AWS, as far as the simulated kinds use it: its responses and its failures.
 #![expect(clippy::result_large_err, reason = "an answer of the model is made once for each request")]
 
 use berth_http::{TransportCause, TransportError};

@@ -1,4 +1,4 @@
-//! The real ledger, called where it is needed, on a disk that may be full.
+//! The real ledger, called directly, on a disk that may be full.
 
 use std::{
     collections::BTreeMap,

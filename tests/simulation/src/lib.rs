@@ -1,13 +1,13 @@
-//! Runs the whole host against models of AWS and Port, in virtual time, with everything that may go wrong drawn
-//! from a seed: one seed, one scenario, one trace.
+//! Runs the whole host against models of AWS and Port, in virtual time. A seed draws everything that may go wrong:
+//! one seed, one scenario, one trace.
 //!
-//! What is real: the driver of resyncs, live events, the clients of AWS and Port with all their retries and
-//! limits, the SDK that assumes roles, and the ledger on a disk. What is a model: AWS, Port (the stand-in, asked
-//! without a socket), and the mapping, which is native code where the host has plugins in a sandbox.
+//! Real are the driver of resyncs, live events, the clients of AWS and Port with all their retries and limits, the
+//! SDK that assumes roles, and the ledger on a disk. Models are AWS, Port (the fake server, called without a
+//! socket), and the mapping, which is native code instead of plugins in a sandbox.
 //!
-//! A process of the host is a runtime of its own with Tokio's paused clock. To kill it is to drop that runtime,
-//! with every task in it. The clock and the random numbers of the system follow the simulation ([`os`]), so that
-//! the same seed gives the same requests, byte by byte.
+//! A process of the host is a separate runtime with Tokio's paused clock. Killing it means dropping that runtime,
+//! with every task in it. The system's clock and random numbers follow the simulation ([`os`]), so the same seed
+//! gives the same requests, byte by byte.
 
 pub mod aws;
 pub mod ledger;

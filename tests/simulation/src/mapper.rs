@@ -1,4 +1,4 @@
-//! The mapping, as native code: the engine that runs plugins is left out. It fails as plugins do.
+//! The mapping, as native code without the engine that runs plugins. It fails like plugins do.
 
 use std::{
     collections::BTreeMap,

@@ -1,12 +1,12 @@
-//! Time and randomness of the system, as far as this process asks the C library for them.
+//! The system's time and randomness, as far as this process gets them from the C library.
 //!
-//! The executable defines `clock_gettime` and `getrandom`, so that they take the place of the C library's. On a
-//! thread that simulates, the clock follows Tokio's paused clock and random bytes come from the seed. That
-//! covers what no seam in the host could: the clocks of the SDK, of chrono and of the standard library, the
-//! keys of hash maps, identifiers, salts, and the jitter of retries. The host needs no change for it, and the
-//! shipped binary has nothing of it. `turmoil` and `madsim` do the same for whole programs: `madsim` wants
-//! Tokio replaced by its own, together with everything that is built on it, and `turmoil` simulates sockets and
-//! hosts, where the models here are asked at the level of HTTP. So only this part is taken.
+//! The executable defines `clock_gettime` and `getrandom`, which replace those of the C library. On a thread that
+//! simulates, the clock follows Tokio's paused clock, and random bytes come from the seed. This covers what no
+//! trait of the host can: the clocks of the SDK, of chrono and of the standard library, the keys of hash maps,
+//! identifiers, salts, and the jitter of retries. The host needs no change for it, and nothing of it is in the
+//! released binary. `turmoil` and `madsim` do the same for whole programs. `madsim` replaces Tokio, and everything
+//! that is built on it; `turmoil` simulates sockets and hosts, but the models here are called at the level of HTTP.
+//! So only this part is needed.
 #![expect(unsafe_code, reason = "functions of the C library are replaced")]
 
 use std::{cell::Cell, slice};

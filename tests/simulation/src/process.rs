@@ -1,4 +1,4 @@
-//! Processes of the host: how they are set up, what happens meanwhile, and what is checked afterwards.
+//! Processes of the host: their setup, what happens while they run, and the checks afterwards.
 
 mod check;
 

@@ -1,5 +1,5 @@
-//! A scenario: what there is, what changes, and what fails, all drawn from one seed. Plain data, so that a
-//! failing one can be made smaller.
+//! A scenario: the resources, the changes and the faults, all drawn from one seed. Plain data, so that a failing
+//! scenario can be minimized.
 
 use crate::world::{Key, Kind};
 

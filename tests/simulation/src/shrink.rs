@@ -1,4 +1,4 @@
-//! Makes a failing scenario smaller: what it does not need is left out, one by one.
+//! Minimizes a failing scenario: removes what it does not need, one part at a time.
 
 use std::{fmt, str::FromStr};
 

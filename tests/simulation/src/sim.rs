@@ -1,4 +1,4 @@
-//! What one scenario knows while it runs, and the way of every request of the host.
+//! The state of a running scenario, and the path of every request of the host.
 
 mod judge;
 

@@ -1,4 +1,4 @@
-//! The truth: what there is in AWS, what is read of it, and which entities that makes.
+//! The truth: the resources in AWS, which of them are read, and the entities that they make.
 
 use std::collections::{BTreeMap, BTreeSet};
 

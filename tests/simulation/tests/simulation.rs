@@ -1,8 +1,8 @@
-//! Runs many scenarios, tells what went wrong in them, and makes those small that fail.
+//! Runs many scenarios, reports their violations, and minimizes those that fail.
 //!
-//! `BERTH_SIMULATION_SEED` and `BERTH_SIMULATION_CASES` say which; `BERTH_SIMULATION_PART` runs a part of one, as a
-//! failure prints it, and `BERTH_SIMULATION_TRACE` prints every request, answer and log line. With
-//! `BERTH_SIMULATION_FIRST` it ends at the first failure; `BERTH_SIMULATION_SHRINK` says how many are made smaller.
+//! `BERTH_SIMULATION_SEED` and `BERTH_SIMULATION_CASES` select the scenarios. `BERTH_SIMULATION_PART` runs a part of
+//! one, as a failure prints it. `BERTH_SIMULATION_TRACE` prints every request, answer and log line.
+//! `BERTH_SIMULATION_FIRST` ends at the first failure. `BERTH_SIMULATION_SHRINK` sets how many failures to minimize.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::{

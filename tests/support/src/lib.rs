@@ -1,6 +1,6 @@
-//! Fakes of the four traits that a sync runs through, for the tests of every crate.
+//! Fakes of the four traits that a sync uses, for the tests of every crate.
 //!
-//! Each keeps to the rules of its trait. What is special in a test is a field or a closure of the fake.
+//! Each fake follows the rules of its trait. A test sets special behaviour in a field or a closure of the fake.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a fake that fails is a test that fails")]
 

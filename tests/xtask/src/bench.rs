@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what the sandbox costs, and what a resync costs. `tests/BENCHMARKS.md` tells
-//! how the figures come about.
+//! `cargo xtask bench`: measures the cost of the sandbox and of a resync. `tests/BENCHMARKS.md` explains the
+//! figures.
 
 use std::path::{Path, PathBuf};
 
@@ -20,28 +20,28 @@ const SMOKE_LIMIT: &str = "3.6";
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// For CI, with debug builds: mapping in batches of 100, and the resync of profile S. Fails when a
-    /// ratio is worse than it was, and when something is written though nothing changed.
+    /// Debug builds, for CI: map batches of 100, and resync profile S. Fails if mapping got slower, or if a
+    /// resync writes although nothing changed
     Smoke,
-    /// Single steps: loading, mapping, decoding, comparing, remembering.
+    /// Single steps: load, map, decode, compare, remember
     Micro,
-    /// 3 accounts × 2 regions, beside the same without a sandbox.
+    /// 3 accounts × 2 regions, compared with the same without a sandbox
     S,
-    /// 10 accounts × 4 regions, some 11,000 entities, beside the same without a sandbox.
+    /// 10 accounts × 4 regions, some 11,000 entities, compared with the same without a sandbox
     M,
-    /// 40 accounts × 17 regions with little in them, and answers of AWS that take 100 ms.
+    /// 40 accounts × 17 regions with few resources, AWS responses that take 100 ms
     Slow,
-    /// 200 accounts × 10 regions × all kinds, some 490,000 entities. Takes minutes.
+    /// 200 accounts × 10 regions × all kinds, some 490,000 entities; takes minutes
     L,
-    /// 10,000 accounts × 17 regions, nine of ten units empty: begun, and extrapolated. Takes minutes.
+    /// 10,000 accounts × 17 regions, nine of ten units empty: started, and extrapolated; takes minutes
     X,
-    /// 1,000 accounts × 10 regions × all kinds: begun, with a Port that answers in 300 ms and then nothing
-    /// for a minute. Fails when memory grows meanwhile. Takes minutes.
+    /// 1,000 accounts × 10 regions × all kinds, Port slow and then unreachable for a minute: fails if memory
+    /// grows; takes minutes
     Overload,
 }
 
 impl Profile {
-    /// Its name as `berth-bench resync` takes it; none where no resync is run.
+    /// Its name for `berth-bench resync`, if it runs a resync.
     fn size(self) -> Option<&'static str> {
         match self {
             Self::Micro => None,
@@ -55,7 +55,7 @@ impl Profile {
     }
 }
 
-/// Builds what is needed, and runs it. `berth` is measured instead of one that is built.
+/// Builds the programs, and runs them. Measures `berth` instead of building one.
 pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_limits: bool) -> Result<()> {
     let absolute = |path: PathBuf| path.canonicalize().with_context(|| path.display().to_string());
     let berth = berth.map(absolute).transpose()?;
@@ -95,7 +95,7 @@ pub(crate) fn start(repo: &Repo, profile: Profile, berth: Option<PathBuf>, port_
     run(&mut resync)
 }
 
-/// How long the soak is; 0 leaves a part out.
+/// The length of the soak's parts; 0 skips a part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Soak {
     pub(crate) scenarios: u32,
@@ -104,8 +104,8 @@ pub(crate) struct Soak {
     pub(crate) kill_seed: Option<u64>,
 }
 
-/// Runs the host in simulated worlds. Lets a service resync by the hundred then: fails when memory, files,
-/// threads or the ledger grow. Kills processes by the hundred then: fails when that costs a live entity.
+/// Runs the host in simulated worlds. Then runs hundreds of resyncs of one service, and fails if memory, files,
+/// threads or the ledger grow. Then kills hundreds of processes, and fails if Port loses a live entity.
 pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathBuf>) -> Result<()> {
     if length.scenarios > 0 {
         simulate(repo, length.scenarios, release)?;
@@ -128,24 +128,24 @@ pub(crate) fn soak(repo: &Repo, length: Soak, release: bool, berth: Option<PathB
     Ok(())
 }
 
-/// Runs the host in so many simulated worlds, beginning where the tests end.
+/// Runs the host in this many simulated worlds. The seeds begin where those of the tests end.
 fn simulate(repo: &Repo, scenarios: u32, release: bool) -> Result<()> {
     let mut test = repo.cargo();
     test.args(["test", "--locked", "--test=simulation"]);
     if release {
         test.args(["--release", "--package=berth-simulation"]);
     } else {
-        // As one set with all tests, which has its dependencies built already.
+        // With the features of all tests, whose dependencies are built already.
         test.arg("--workspace");
     }
     run(test.env("BERTH_SIMULATION_SEED", "1000").env("BERTH_SIMULATION_CASES", scenarios.to_string()))
 }
 
-/// Kills processes at random points, by the end-to-end tests of it. Shows how many were killed where.
+/// Kills processes at random points, with the end-to-end tests. Prints how many were killed where.
 fn kill(repo: &Repo, length: Soak, berth: &Path) -> Result<()> {
     let mut tests = repo.cargo();
-    // As one set with all tests, which has its dependencies built already. One case after the other: what
-    // they print must not be mixed up.
+    // With the features of all tests, whose dependencies are built already. One case at a time, so that their
+    // output does not mix.
     tests.args([
         "test",
         "--locked",
@@ -164,7 +164,7 @@ fn kill(repo: &Repo, length: Soak, berth: &Path) -> Result<()> {
     run(&mut tests)
 }
 
-/// What a resync needs.
+/// The programs of a resync.
 struct Programs {
     bench: PathBuf,
     simulator: PathBuf,
@@ -173,7 +173,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// Builds all but the `berth` that is given.
+    /// Builds all of them except a given `berth`.
     fn build(repo: &Repo, release: bool, berth: Option<PathBuf>) -> Result<Self> {
         let mut names = vec!["berth-bench", "aws-simulator", "port-stand-in"];
         if berth.is_none() {
@@ -189,15 +189,14 @@ impl Programs {
     }
 }
 
-/// Builds programs; those of a debug build as one set with the tests, which has its dependencies built
-/// already.
+/// Builds programs. Debug builds have the features of all tests, whose dependencies are built already.
 fn build(repo: &Repo, release: bool, names: &[&str], more: &[&str]) -> Result<Vec<PathBuf>> {
     let mut arguments = vec!["build", "--locked"];
     if release {
         arguments.push("--release");
         arguments.extend(names.iter().flat_map(|name| ["--package", name]));
     } else {
-        // The example needs what tests need, hence the features are those of the tests.
+        // The example has the dependencies of the tests, so the features are those of the tests.
         arguments.extend(["--workspace", "--example", "pack-models"]);
     }
     arguments.extend(names.iter().flat_map(|name| ["--bin", name]));

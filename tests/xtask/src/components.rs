@@ -1,5 +1,5 @@
-//! Builds guests: `cargo build` for a WebAssembly target, then the core module is encoded as a
-//! component. No cargo runs inside a `build.rs`.
+//! Builds guests: `cargo build` for a WebAssembly target, then encodes the core module as a component. No
+//! `build.rs` runs cargo.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! `cargo xtask defects`: does the simulation find what is wrong? Each seeded defect takes one protection out of
+//! `cargo xtask defects`: checks that the simulation finds defects. Each seeded defect removes one protection from
 //! a copy of the tree. `tests/simulation/defects.toml` lists them.
 
 use std::{
@@ -14,9 +14,9 @@ use crate::repo::{self, Repo, run};
 
 const LIST: &str = "tests/simulation/defects.toml";
 const COPY: &str = "target/defects";
-/// Names the defects that are on.
+/// The variable with the names of the active defects.
 const SWITCH: &str = "BERTH_DEFECT";
-/// What stands in a replacement where it is on.
+/// In a replacement: the condition that the defect is active.
 const PLACEHOLDER: &str = "DEFECT";
 
 #[derive(Debug, Deserialize)]
@@ -30,18 +30,18 @@ struct List {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Defect {
     name: String,
-    /// What the host does wrong with it.
+    /// What the host does wrong.
     means: String,
     file: String,
     find: String,
     replace: String,
-    /// A second protection that would hide this one, and is taken out with it.
+    /// A second protection that would hide this defect, and is removed with it.
     #[serde(default)]
     needs: Vec<String>,
 }
 
 impl Defect {
-    /// The text of its file with the defect in it.
+    /// The text of its file with the defect.
     fn applied(&self, text: &str) -> Result<String> {
         let found = text.matches(&self.find).count();
         ensure!(found == 1, "{LIST}: `{}`: `find` is {found} times in {}, not once", self.name, self.file);
@@ -58,12 +58,12 @@ impl Defect {
     }
 }
 
-/// How many scenarios are tried, and which defects.
+/// Which defects to seed, and how many scenarios to run with each.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only these defects (default: all).
+    /// Seed only these defects (default: all)
     names: Vec<String>,
-    /// How many scenarios are tried with each defect.
+    /// How many scenarios to run with each defect
     #[arg(long, default_value_t = 2_000)]
     scenarios: u32,
 }
@@ -81,7 +81,7 @@ fn read(root: &Path) -> Result<Vec<Defect>> {
     Ok(list.defect)
 }
 
-/// Offences of the list: it must fit the code of today.
+/// The violations of the list, which must fit the current code.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut offences = Vec::new();
     for defect in read(root)? {
@@ -91,7 +91,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     Ok(offences)
 }
 
-/// Runs the simulation once with each defect, and fails where it finds nothing.
+/// Runs the simulation with each defect, and fails if it does not find one of them.
 pub(crate) fn run_each(repo: &Repo, options: &Options) -> Result<()> {
     let all = read(&repo.path(""))?;
     if let Some(unknown) = options.names.iter().find(|name| all.iter().all(|defect| defect.name != **name)) {
@@ -114,7 +114,7 @@ pub(crate) fn run_each(repo: &Repo, options: &Options) -> Result<()> {
     }
     let simulation = || {
         let mut cargo = repo.cargo();
-        // In a target directory of its own: cargo would take its crates for those of the tree.
+        // In a separate target directory: cargo would mistake its crates for those of the tree.
         cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy.join("target"));
         cargo.args(["test", "--quiet", "--locked", "--package=berth-simulation", "--test=simulation"]);
         cargo
@@ -137,7 +137,7 @@ pub(crate) fn run_each(repo: &Repo, options: &Options) -> Result<()> {
         let on = [&[defect.name.as_str()], &needs[..]].concat();
         let mut failures = fails(&on, needs.is_empty())?;
         if !needs.is_empty() {
-            // What fails without it says nothing of it.
+            // A seed that fails without the defect proves nothing.
             let without = fails(&needs, false)?;
             failures.retain(|seed, _| !without.contains_key(seed));
         }
@@ -154,7 +154,7 @@ pub(crate) fn run_each(repo: &Repo, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The seeds that failed, and why, of what the simulation prints.
+/// The failed seeds and their reasons, from the output of the simulation.
 fn failures(printed: &str) -> BTreeMap<u64, String> {
     let failure = |line: &str| {
         let (seed, violation) = line.strip_prefix("seed ")?.split_once(": ")?;

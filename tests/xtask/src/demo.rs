@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on stand-ins, from nothing to a filled catalog.
+//! `cargo xtask demo`: a sync on the test servers, from nothing to a filled catalog.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! `cargo xtask deny`: what the project is built from: licenses, sources, duplicates, and known
-//! vulnerabilities where their database can be had.
+//! `cargo xtask deny`: checks the dependencies: licenses, sources, duplicates, and known vulnerabilities if their
+//! database is available.
 
 use std::process::{Command, Stdio};
 

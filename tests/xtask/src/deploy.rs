@@ -1,5 +1,5 @@
-//! `cargo xtask deploy`: checks the deployment examples with helm, cfn-lint, moto and Terraform's
-//! own language, or writes what follows from the chart and the plugins.
+//! `cargo xtask deploy`: checks the deployment examples with helm, cfn-lint, moto and Terraform's language, or
+//! writes the files that follow from the chart and the plugins.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
-//! `cargo xtask dist`: what a release consists of, in `target/dist`: an archive with the binary and the
-//! bundled plugins, the container image, and their checksums.
+//! `cargo xtask dist`: builds a release in `target/dist`: an archive with the binary and the bundled plugins, the
+//! container image, and their checksums.
 //!
-//! The same sources give the same bytes, wherever and whenever they are built: paths of the machine
-//! are mapped away, and times are those of the last commit (or of `SOURCE_DATE_EPOCH`).
+//! The same sources give the same bytes on any machine at any time: paths of the machine are mapped to fixed ones,
+//! and times are that of the last commit, or of `SOURCE_DATE_EPOCH`.
 
 use std::{
     env::consts::OS,

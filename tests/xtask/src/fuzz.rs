@@ -1,9 +1,8 @@
-//! `cargo xtask fuzz`: the targets of `tests/fuzz` under libFuzzer. The README there tells more.
+//! `cargo xtask fuzz`: runs the targets of `tests/fuzz` under libFuzzer. See the README there.
 //!
-//! All of it is stable Rust: the instrumentation for coverage is LLVM's own. Only what is
-//! fuzzed is compiled with it; all else is taken from the build that the tests use, so that a run in CI need
-//! not compile a second world. For that the task runner stands between cargo and the compiler, as
-//! `RUSTC_WRAPPER`, and adds the flags for these crates.
+//! Everything is stable Rust: the coverage instrumentation is LLVM's own. Only the fuzzed crates are compiled with
+//! it. Everything else comes from the build of the tests, so that a run in CI does not compile it twice. For that,
+//! the task runner is cargo's `RUSTC_WRAPPER`, and adds the flags for these crates.
 
 use std::{
     fs,
@@ -63,15 +62,15 @@ const LONGEST: &str = "-max_len=4096";
 const TIMEOUT: &str = "-timeout=20";
 const MEMORY: &str = "-rss_limit_mb=2048";
 
-/// How it is run.
+/// What to fuzz, and for how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only these targets (default: all but `settings`, for which all of Berth is compiled again).
+    /// Fuzz only these targets (default: all except `settings`, which needs a second build of Berth)
     targets: Vec<String>,
-    /// How long each target runs.
+    /// How many seconds each target runs
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// How many targets run at once.
+    /// How many targets run at the same time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
 }

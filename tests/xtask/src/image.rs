@@ -1,7 +1,7 @@
-//! `cargo xtask image`: the container image, built without a container engine.
+//! `cargo xtask image`: builds the container image without a container engine.
 //!
-//! What is in it (`rootfs`) and how it is run (the last stage of the `Dockerfile`) are the same
-//! as with `docker build`.
+//! Its content (`rootfs`) and its configuration (the last stage of the `Dockerfile`) are the same as with
+//! `docker build`.
 
 use std::{
     env::consts::{ARCH, OS},

@@ -1,8 +1,8 @@
 //! The task runner: `cargo xtask <command>`.
 //!
-//! Everything here works in a clean clone with `rustup`, a C compiler and Python 3, and writes
-//! nothing outside `target/` (and the target directories of the guest workspaces).
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner talks to the terminal")]
+//! Every command works in a clean clone with `rustup`, a C compiler and Python 3, and writes only to `target/`
+//! and to the target directories of the guest workspaces. Commands that regenerate files of the repository say so.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task runner prints to the terminal")]
 
 mod bench;
 mod components;
@@ -33,7 +33,11 @@ use clap::{Parser, Subcommand};
 use repo::Repo;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Berth's task runner", disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    about = "Build, test, check and release Berth",
+    disable_help_subcommand = true
+)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -41,119 +45,120 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds the bundled plugins into `target/components/plugins`.
+    /// Build the bundled plugins into `target/components/plugins`
     Components {
-        /// Builds the hostile guests of the tests too, into `target/components/guests`.
+        /// Also build the hostile guests of the tests, into `target/components/guests`
         #[arg(long)]
         guests: bool,
-        /// Builds only this bundled plugin; may be repeated.
+        /// Build only this bundled plugin (repeatable)
         #[arg(long, value_name = "PLUGIN", conflicts_with = "guests")]
         package: Vec<String>,
-        /// Fails when a lock file would change.
+        /// Fail if a lock file would change
         #[arg(long)]
         locked: bool,
     },
-    /// Creates the Python environment of the stand-ins in `target/venv`.
+    /// Create the Python environment of the test servers in `target/venv`
     Venv,
-    /// Regenerates the service models from the pinned botocore.
+    /// Regenerate the service models from the pinned botocore
     Models {
-        /// Only compares with the committed table.
+        /// Only compare with the committed models
         #[arg(long)]
         check: bool,
     },
-    /// Writes what the plugins' manifests tell into their READMEs.
+    /// Regenerate the plugins' READMEs from their manifests, and the reference of settings
     Readme {
-        /// Only compares with what is committed.
+        /// Only compare with the committed files
         #[arg(long)]
         check: bool,
     },
-    /// Checks the deployment examples: the Helm chart, CloudFormation, Terraform.
+    /// Check the deployment examples: the Helm chart, CloudFormation, Terraform
     Deploy {
-        /// Writes the expected manifests and the policies in the templates instead.
+        /// Write the expected manifests and the policies in the templates instead
         #[arg(long)]
         bless: bool,
     },
-    /// Builds the container image into `target/image`, with buildah.
+    /// Build the container image into `target/image`, with buildah
     Image {
-        /// Builds the binary quickly instead of well.
+        /// Build a slower binary in less time
         #[arg(long)]
         quick: bool,
     },
-    /// Makes the files of the container image in `target/image/rootfs`, for the `Dockerfile`.
+    /// Build the files of the container image into `target/image/rootfs`, for the `Dockerfile`
     Rootfs,
-    /// Makes a release in `target/dist`: archive, image, checksums.
+    /// Build a release into `target/dist`: archive, image, checksums
     Dist {
-        /// Makes it once more, from a clone in another folder, and fails unless it is the same.
+        /// Build it again from a clone in another folder, and fail if the bytes differ
         #[arg(long)]
         verify: bool,
     },
-    /// Takes the pictures of the status page in `examples/guides/images` anew, with Chromium.
+    /// Regenerate the screenshots of the status page in `examples/guides/images`, with Chromium
     Screenshots,
-    /// Checks the house rules that no compiler checks.
+    /// Check the rules that no compiler checks: dependencies, names, lengths, links
     Tidy,
-    /// Packs the crates that are published, and checks that none needs a file outside its folder.
+    /// Pack the published crates, and check that none needs a file outside its folder
     Package,
-    /// Checks licenses, sources, duplicates and known vulnerabilities of all dependencies.
+    /// Check all dependencies for licenses, sources, duplicates and known vulnerabilities
     Deny,
-    /// Shows the main job on stand-ins: three accounts × two regions into Port.
+    /// Run a sync on test servers: three accounts × two regions into a fake Port
     Demo {
-        /// Does not wait at the end.
+        /// Exit at the end instead of waiting
         #[arg(long)]
         once: bool,
     },
-    /// Measures what the sandbox and a resync cost, as ratios of one run.
+    /// Measure the cost of the sandbox and of a resync, as ratios within one run
     Bench {
-        /// What is measured.
+        /// What to measure
         #[arg(long, value_enum, ignore_case = true, default_value_t = bench::Profile::Smoke)]
         profile: bench::Profile,
-        /// Measures the resyncs of this binary, such as the image's, instead of building one.
+        /// Measure this binary, for example the image's, instead of building one
         #[arg(long, value_name = "PATH")]
         berth: Option<std::path::PathBuf>,
-        /// Enforces Port's published rate limits: for profile L, which tells how it keeps to them.
+        /// Enforce Port's published rate limits (profile L reports how close the resync comes to them)
         #[arg(long)]
         port_limits: bool,
     },
-    /// Runs the host in simulated worlds by the thousand; lets one process resync by the hundred then, with
-    /// reloads, exchanged plugins and outages of Port in between, and fails when memory, files, threads or the
-    /// ledger grow; kills processes by the hundred then, at random points while AWS changes, and fails when
-    /// that costs a live entity.
+    /// Run the long tests: thousands of simulated worlds, hundreds of resyncs, hundreds of kills
+    ///
+    /// The simulation runs the host in worlds with faults. Then one process resyncs, with reloads, replaced
+    /// plugins and outages of Port in between; it fails if memory, files, threads or the ledger grow. Then
+    /// processes are killed at random points while AWS changes; it fails if Port loses a live entity.
     Soak {
-        /// How many scenarios are simulated.
+        /// How many worlds to simulate; 0 skips the simulation
         #[arg(long, default_value_t = 20_000)]
         scenarios: u32,
-        /// How many resyncs are run; each takes about a second.
+        /// How many resyncs to run, about a second each, at least 500; 0 skips them
         #[arg(long, default_value_t = 500)]
         resyncs: u32,
-        /// How many processes are killed; each takes about two seconds.
+        /// How many processes to kill, about two seconds each; 0 skips them
         #[arg(long, default_value_t = 200)]
         kills: u32,
-        /// Repeats the choices of kills that printed this seed.
+        /// Repeat the choices of the kills that printed this seed
         #[arg(long)]
         kill_seed: Option<u64>,
-        /// Builds as a release is built.
+        /// Use release builds
         #[arg(long)]
         release: bool,
-        /// Runs this binary instead of building one.
+        /// Run this binary instead of building one
         #[arg(long, value_name = "PATH")]
         berth: Option<std::path::PathBuf>,
     },
-    /// Takes single protections out of a copy of the host, and fails where the simulation does not find that.
+    /// Remove single protections from a copy of the host, and fail if the simulation does not notice
     Defects(defects::Options),
-    /// Feeds what reads bytes from outside with inputs that nobody thought of, under libFuzzer.
+    /// Fuzz every reader of bytes from outside, with libFuzzer
     Fuzz(fuzz::Options),
-    /// Runs the tests of the SDK under Miri, which needs a nightly compiler.
+    /// Run the tests of the SDK under Miri (needs a nightly compiler)
     Miri,
-    /// Runs the tests of the SDK under `AddressSanitizer`, on Linux.
+    /// Run the tests of the SDK under `AddressSanitizer` (Linux only)
     Asan,
-    /// Runs every test: tidy, components, models, plugins, deployment examples, host.
+    /// Run every test: tidy, components, models, plugins, deployment examples, host
     Test {
-        /// Builds and tests the container image too (needs buildah).
+        /// Also build and test the container image (needs buildah)
         #[arg(long)]
         all: bool,
-        /// Tests the KAFKA listener against the cluster of librdkafka too, which is compiled for that.
+        /// Also test the KAFKA listener against librdkafka's test cluster, which is compiled for that
         #[arg(long)]
         kafka: bool,
-        /// Passed on to `cargo test` of the host (after `--`).
+        /// Arguments for `cargo test` of the host (after `--`)
         #[arg(last = true)]
         arguments: Vec<String>,
     },

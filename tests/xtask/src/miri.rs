@@ -1,6 +1,6 @@
-//! `cargo xtask miri` and `cargo xtask asan`: the tests of the SDK under Miri, which finds undefined behaviour, and
-//! under `AddressSanitizer`, which finds reads and writes outside of what was allocated. The SDK has the only code of
-//! Berth that reads memory by its own rules.
+//! `cargo xtask miri` and `cargo xtask asan`: run the tests of the SDK under Miri, which finds undefined behaviour,
+//! and under `AddressSanitizer`, which finds reads and writes outside of allocated memory. Only the SDK has code
+//! that reads memory with its own rules.
 
 use anyhow::{Context, Result, ensure};
 

@@ -1,4 +1,4 @@
-//! The service models: regenerated from the pinned `botocore`, then written or compared.
+//! `cargo xtask models`: regenerates the service models from the pinned `botocore`, and writes or compares them.
 
 use std::{fs, path::Path};
 

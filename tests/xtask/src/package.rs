@@ -1,5 +1,5 @@
-//! `cargo xtask package`: packs the crates that are published, and fails where one needs a file or a crate that
-//! would not be there.
+//! `cargo xtask package`: packs the published crates, and fails if one needs a file or a crate that its package
+//! does not have.
 
 use std::{
     fs,

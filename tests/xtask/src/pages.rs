@@ -1,5 +1,5 @@
-//! What `cargo xtask tidy` checks of the pages for people: links inside the repository lead somewhere,
-//! and the changelog keeps the form of <https://keepachangelog.com/en/1.1.0/>.
+//! The checks of `cargo xtask tidy` on pages for people: links inside the repository work, and the changelog has
+//! the form of <https://keepachangelog.com/en/1.1.0/>.
 
 use std::path::Path;
 

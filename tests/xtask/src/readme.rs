@@ -1,10 +1,9 @@
-//! `cargo xtask readme`: what the plugins' manifests tell, in words.
+//! `cargo xtask readme`: writes the plugins' manifests as documentation.
 //!
-//! Each plugin's `README.md` has generated blocks, recognised by how they begin (the title, the
-//! entity, the tables, the options, the regions), and prose that people write: an introduction,
-//! the paragraph on documents, notes at the end. The prose is kept. `plugins/README.md` is written
-//! by people but for the table between its markers. `examples/guides/settings.md` is made of the documented
-//! settings file.
+//! Each plugin's `README.md` has generated blocks, which it recognizes by their first words (the title, the entity,
+//! the tables, the options, the regions), and prose that people write: an introduction, the paragraph on documents,
+//! notes at the end. It keeps the prose. In `plugins/README.md`, it writes only the table between the markers. It
+//! makes `examples/guides/settings.md` from the documented settings file.
 
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The repository's folders, and how commands are run in them.
+//! The repository's folders, and commands that run in them.
 
 use std::{
     ffi::OsStr,

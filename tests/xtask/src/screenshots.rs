@@ -1,4 +1,4 @@
-//! `cargo xtask screenshots`: the pictures of the status page in the README.
+//! `cargo xtask screenshots`: makes the screenshots of the status page for the README.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! What `SECURITY.md` promises: that each named test is there, and that what is built upon is pinned.
+//! Checks the promises of `SECURITY.md`: each named test exists, and dependencies are pinned.
 
 use std::{fs, path::Path};
 

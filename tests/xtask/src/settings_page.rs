@@ -1,4 +1,4 @@
-//! The reference of all settings, `examples/guides/settings.md`, made of the documented settings file.
+//! Makes the reference of all settings, `examples/guides/settings.md`, from the documented settings file.
 
 use std::fmt::Write as _;
 

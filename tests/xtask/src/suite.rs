@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything a change must pass, in one command.
+//! `cargo xtask test`: runs everything that a change must pass.
 
 use std::{
     num::NonZeroUsize,

@@ -1,5 +1,5 @@
-//! House rules that no compiler checks: which crate may know which, what the top level holds, and
-//! what must not stand in the sources.
+//! `cargo xtask tidy`: checks the rules that no compiler checks: dependencies between crates, the content of the
+//! top level, and forbidden texts.
 
 mod arrows;
 mod circles;

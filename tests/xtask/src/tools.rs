@@ -1,4 +1,4 @@
-//! Programs for cargo that the project uses, in the versions it was tested with, in `target/tools`.
+//! Installs the project's tools for cargo, in tested versions, into `target/tools`.
 
 use std::{fmt, fs, path::PathBuf, process::Command};
 

@@ -1,4 +1,4 @@
-//! The Python environment of the stand-ins and of the model generator, in `target/venv`.
+//! The Python environment of the test servers and of the model generator, in `target/venv`.
 
 use std::{
     fs,

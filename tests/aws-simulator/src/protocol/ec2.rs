@@ -1,4 +1,4 @@
-//! What only EC2 does: its form of an error. Its requests are read as those of the query protocol.
+//! The EC2 protocol's form of an error. Its requests are parsed like those of the query protocol.
 
 use super::xml::escaped;
 use crate::error::Refusal;

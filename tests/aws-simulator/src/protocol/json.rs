@@ -1,4 +1,4 @@
-//! JSON, as `awsJson` and `restJson` have it.
+//! JSON in `awsJson` and `restJson`.
 
 use berth_aws_protocol::{
     Operation, Protocol,

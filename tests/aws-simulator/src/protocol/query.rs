@@ -1,4 +1,4 @@
-//! The query protocol: everything in a form, with names like `Filter.1.Value.2`.
+//! The query protocol: a form with names like `Filter.1.Value.2`.
 
 use std::collections::BTreeMap;
 

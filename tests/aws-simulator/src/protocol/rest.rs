@@ -1,4 +1,4 @@
-//! The REST protocols' requests: operations told by method, path and query, members bound to these.
+//! Requests of the REST protocols: method, path and query select the operation and contain members.
 
 use berth_aws_protocol::{
     Operation, Protocol,

@@ -1,4 +1,4 @@
-//! XML answers, as the query protocols and `restXml` have them.
+//! XML responses of the query protocols and of `restXml`.
 
 use berth_aws_protocol::{
     Operation, Protocol,

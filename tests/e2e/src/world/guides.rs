@@ -1,4 +1,4 @@
-//! A world as the guides have it: what they deploy, and their reader.
+//! The world of the guides: what they deploy, and the commands that they show.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The simulator against moto: the same fetch plans over the same wire, compared in structure. What moto
-//! answers and the simulator does not would show that the simulator drifted from AWS.
+//! Compares the simulator with moto: the same fetch plans over the same protocols must give the same structure.
+//! If moto returns something that the simulator does not, the simulator has drifted from AWS.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! Base identities that are not configured but found: what the AWS SDK's default chain looks at.
+//! Base credentials that are found instead of configured: the AWS SDK's default chain.
 #![expect(clippy::expect_used, reason = "a helper that fails fails its test")]
 
 use std::{

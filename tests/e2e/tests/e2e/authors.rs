@@ -1,4 +1,4 @@
-//! A plugin author's day: begin a plugin, build and test it, run it against AWS.
+//! The work of a plugin author: create a plugin, build and test it, run it against AWS.
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use std::{env, fs, path::Path};

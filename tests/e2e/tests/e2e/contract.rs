@@ -1,5 +1,5 @@
-//! What Port's API is asked, in which order and form: a recorded run against the contract, and a
-//! catalog that the integration which Berth replaces has left behind.
+//! The requests to Port, in order and form: a recorded run against the contract, and the takeover of a catalog
+//! that Ocean left behind.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::collections::{BTreeMap, VecDeque};

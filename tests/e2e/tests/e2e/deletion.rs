@@ -1,4 +1,4 @@
-//! What a sync removes from Port, and what it never does.
+//! What a sync deletes from Port, and what it never deletes.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod completeness;

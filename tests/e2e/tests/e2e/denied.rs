@@ -1,4 +1,4 @@
-//! What a denied call costs: the one thing that it tells.
+//! A denied call costs only the data of that call.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the deployment examples make: roles, a user and settings with which a sync succeeds.
+//! The deployment examples create roles, a user and settings with which a sync succeeds.
 
 use berth_e2e::World;
 

@@ -1,4 +1,4 @@
-//! What an operator asks before the first resync.
+//! `berth doctor`: the checks before the first resync.
 
 use berth_e2e::{Denial, World};
 

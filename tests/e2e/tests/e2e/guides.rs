@@ -1,4 +1,4 @@
-//! The guides, followed as they stand.
+//! Runs the guides as they are written.
 #![expect(clippy::expect_used, reason = "a helper that fails fails its test")]
 
 use std::{

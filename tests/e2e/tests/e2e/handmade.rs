@@ -1,4 +1,4 @@
-//! The kinds and options that moto cannot serve, from answers of AWS that were checked by hand.
+//! The kinds and options that moto does not support, with AWS responses that were checked by hand.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Plugins of others in processes of their own.
+//! Third-party plugins in separate processes.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `berth run` with the KAFKA listener, against a broker that knows nothing of Berth.
+//! `berth run` with the KAFKA listener, against a third-party broker.
 
 use std::time::Duration;
 

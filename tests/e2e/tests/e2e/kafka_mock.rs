@@ -1,9 +1,9 @@
-//! `berth run` with the KAFKA listener, against the cluster that librdkafka brings for tests: its
-//! protocol, over TCP, with several brokers, several partitions, and faults that a test decides about.
+//! `berth run` with the KAFKA listener, against librdkafka's test cluster: its protocol, over TCP, with several
+//! brokers and partitions, and faults that a test injects.
 //!
-//! It knows neither TLS nor SASL. Those, and credentials that expire, are tested in [`crate::kafka`].
+//! The cluster supports neither TLS nor SASL. [`crate::kafka`] tests these, and credentials that expire.
 //!
-//! librdkafka is compiled for this alone: the tests run with `cargo xtask test --kafka`, or with
+//! librdkafka is compiled only for these tests: run them with `cargo xtask test --kafka`, or with
 //! `--features berth-e2e/mock-kafka`.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 

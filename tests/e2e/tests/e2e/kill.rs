@@ -1,9 +1,9 @@
-//! `kill -9` at random points of the process while AWS changes. Nothing of what lives is deleted at any
-//! time, nobody else's entity is touched, no dead process holds the next one up, and one undisturbed
-//! resync makes Port as AWS is.
+//! `kill -9` at random points of the process while AWS changes. At no time is a live entity deleted or an entity
+//! of another owner changed. A killed process does not block the next one, and one undisturbed resync makes Port
+//! match AWS.
 //!
-//! `BERTH_KILLS` sets how often is killed (10), `BERTH_KILL_SEED` repeats the choices of a run, which
-//! prints its seed. How fast the machine is decides where exactly a kill strikes.
+//! `BERTH_KILLS` sets the number of kills (10). `BERTH_KILL_SEED` repeats the choices of a run, which prints its
+//! seed. The exact point of a kill also depends on the speed of the machine.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::print_stdout, reason = "the seed, and what was counted")]
 

@@ -1,5 +1,5 @@
-//! Plugins in other languages, built by those languages' own tools and run by the real engine: the
-//! examples, and an author's day. Where the tools are not there, a test says so and passes, but for CI.
+//! Plugins in other languages, built with those languages' own tools and run by the real engine: the examples,
+//! and the work of an author. Without the tools, a test reports that it is skipped; in CI it fails.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

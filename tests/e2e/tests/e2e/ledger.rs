@@ -1,4 +1,4 @@
-//! What a state directory spares, and what it never costs.
+//! What a state directory saves, and what its loss must not cost.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

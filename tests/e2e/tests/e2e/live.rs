@@ -1,4 +1,4 @@
-//! Live events: what EventBridge posts, and what becomes of it in AWS's and Port's sight.
+//! Live events: what EventBridge posts, and which requests to AWS and Port follow.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod every_kind;

@@ -1,4 +1,4 @@
-//! The log, as those who collect it read it.
+//! The log, as programs that collect it read it.
 #![expect(clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! The main job and its failures, end to end: the real binary reads three accounts of AWS (moto)
-//! and fills Port (its stand-in).
+//! Syncs and their failures, end to end: the real binary reads three accounts of AWS (moto) and fills the fake
+//! Port server.
 
 mod alike;
 mod ambient;

@@ -1,4 +1,4 @@
-//! Gateways, proxies, and certificates of one's own.
+//! Gateways, proxies and private certificate authorities.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What an OpenTelemetry collector is sent.
+//! What Berth sends to an OpenTelemetry collector.
 
 use std::{collections::BTreeSet, net::TcpListener};
 

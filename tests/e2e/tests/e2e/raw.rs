@@ -1,5 +1,5 @@
-//! Organizations that take raw data: those whose raw data Port maps itself, and those that want it
-//! besides.
+//! Organizations that accept raw data: those in which Port maps it, and those that want it in addition to
+//! entities.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! `--record` and `--replay`: a run, and the same run again without AWS.
+//! `--record` and `--replay`: a run, and the same run without AWS.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};

@@ -1,5 +1,5 @@
-//! Which regions are read, as EC2 lists them. What is shipped asks with the official SDK: `cargo xtask test
-//! --all` runs these tests with the binary of the image, too.
+//! Which regions are read, from EC2's list. The released binary asks with the official SDK: `cargo xtask test
+//! --all` also runs these tests with the image's binary.
 
 use berth_e2e::World;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Plugins that come from OCI registries.
+//! Plugins from OCI registries.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, path::Path};

@@ -1,4 +1,4 @@
-//! Settings that change under a running service.
+//! Settings that change while the service runs.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, process::Command, time::Duration};

@@ -1,4 +1,4 @@
-//! What Port is told of a resync beside the entities: metrics, signs of life, the log.
+//! What Berth reports to Port in addition to entities: metrics, heartbeats, logs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

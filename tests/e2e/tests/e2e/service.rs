@@ -1,4 +1,4 @@
-//! `berth run`: the service between its start and its signal.
+//! `berth run`: the service from its start to its signal.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! What people are told about their settings.
+//! Errors and warnings about settings.
 
 use berth_e2e::World;
 

@@ -1,4 +1,4 @@
-//! The simulator of AWS: every kind at once, in several accounts and regions.
+//! The AWS simulator: every kind at once, in several accounts and regions.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::collections::{BTreeMap, BTreeSet};

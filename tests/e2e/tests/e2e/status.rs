@@ -1,4 +1,4 @@
-//! The status page and the report for people, in a real browser.
+//! The status page and the HTML report, in a real browser.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 mod example;

@@ -1,4 +1,4 @@
-//! What a sync brings to Port.
+//! What a sync writes to Port.
 
 use berth_e2e::{REGIONS, World};
 use port_stand_in::LoggedRequest;

@@ -1,5 +1,4 @@
-//! What the binary prints: for people, in colours or without; for programs, as pure JSON; for shells
-//! and readers of manuals.
+//! The output of the binary: text with and without colours, pure JSON, completions and manual pages.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, path::PathBuf, process::Command};

@@ -1,4 +1,4 @@
-//! Plugins of others: what is approved is used, and nothing else.
+//! Third-party plugins: only approved ones are used.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

@@ -1,4 +1,4 @@
-//! Plugins that import WASI: what an operator and an author see of that.
+//! Plugins that import WASI: what an operator and an author see.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, path::Path};

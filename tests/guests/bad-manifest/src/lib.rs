@@ -1,4 +1,4 @@
-//! Has a manifest with a step that has no parent.
+//! Has a manifest with a step whose parent is missing.
 
 use support::{Context, Guest};
 

@@ -1,8 +1,8 @@
-//! Is built against version 1.0.0 of the contract as it was published: its bindings come from the copy
-//! in `wit/`, which does not change any more. Whatever a later host becomes, this is a plugin to it.
+//! Built for version 1.0.0 of the contract as published: its bindings come from the copy in `wit/`, which never
+//! changes. Every later host must run it.
 //!
-//! It shows what it is given, and returns all that a plugin of 1.0 may return. Without a JSON library,
-//! so that it builds fast: the host writes the batches of the test in a form that this reads.
+//! It shows its input, and returns everything that a plugin of 1.0 may return. It builds fast because it has no
+//! JSON library: the test writes its batches in a form that this guest reads.
 
 #[allow(missing_docs, clippy::all, reason = "generated")]
 mod bindings {

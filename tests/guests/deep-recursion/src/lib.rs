@@ -1,4 +1,4 @@
-//! Calls itself without end.
+//! Calls itself forever.
 
 support::guest!("deep-recursion", "Hostile::Recursion", |_, resources| {
     #[allow(unconditional_recursion, reason = "on purpose")]

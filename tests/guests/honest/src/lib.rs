@@ -1,4 +1,4 @@
-//! Maps as it should.
+//! Maps correctly.
 
 support::guest!("honest", "Guests::Honest", |context, resources| Ok(support::map(
     "honest",

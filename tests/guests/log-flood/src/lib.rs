@@ -1,4 +1,4 @@
-//! Logs without end, and with codes that a terminal would obey.
+//! Logs forever, with escape codes for terminals.
 
 support::guest!("log-flood", "Hostile::LogFlood", |context, resources| {
     support::log(support::Level::Warn, &"x".repeat(10_000));

@@ -1,4 +1,4 @@
-//! Never says what it is.
+//! Loops when the host asks for its manifest.
 
 use support::{Context, Guest};
 

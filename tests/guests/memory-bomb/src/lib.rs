@@ -1,4 +1,4 @@
-//! Takes all the memory it can get.
+//! Allocates as much memory as it can.
 
 support::guest!("memory-bomb", "Hostile::Memory", |_, _| {
     let mut hoard: Vec<Vec<u8>> = Vec::new();

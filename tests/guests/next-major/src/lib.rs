@@ -1,4 +1,4 @@
-//! Is built for a contract that does not exist yet.
+//! Built for a major version of the contract that does not exist yet.
 
 #[allow(missing_docs, clippy::all, reason = "generated")]
 mod bindings {

@@ -1,4 +1,4 @@
-//! Returns much more than it was given.
+//! Returns much more than its input.
 
 support::guest!("output-flood", "Hostile::Output", |_, _| {
     let mut flood = br#"{"entities": []"#.to_vec();

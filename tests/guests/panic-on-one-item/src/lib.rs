@@ -1,4 +1,4 @@
-//! Panics on resources whose name says so.
+//! Panics on resources whose name asks for it.
 
 support::guest!("panic-on-one-item", "Hostile::OneItem", |context, resources| {
     let text = String::from_utf8_lossy(&resources).into_owned();

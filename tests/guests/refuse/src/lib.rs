@@ -1,3 +1,3 @@
-//! Refuses every batch by itself.
+//! Refuses every batch.
 
 support::guest!("refuse", "Hostile::Refuse", |_, _| Err("not on a Monday".into()));

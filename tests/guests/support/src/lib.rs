@@ -1,5 +1,5 @@
-//! What the guests share: bindings, manifests, and a mapping that behaves. No JSON library, so that
-//! the guests build fast: the resources they get are as flat as the tests make them.
+//! Shared by the guests: bindings, manifests, and a correct mapping. It has no JSON library, so that the guests
+//! build fast: the tests only send flat resources.
 
 pub mod preview1;
 

@@ -1,4 +1,4 @@
-//! WASI preview 1, which an adapter turns into WASI 0.2: what the runtimes of some languages call.
+//! WASI preview 1, which the runtimes of some languages call; an adapter turns it into WASI 0.2.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Tries what a standard library offers, and tells what came of it as the title of each resource.
+//! Calls what a standard library offers, and returns the results as titles of the resources.
 
 use std::{
     collections::hash_map::RandomState,

@@ -1,4 +1,4 @@
-//! Imports all of preview 1, by way of the adapter. A component of C# (NativeAOT-LLVM) takes from there what its
+//! Imports all of preview 1, through the adapter. A component in C# (NativeAOT-LLVM) imports from there what its
 //! libc needs: 32 functions in dotnet/runtime#65895, `environment` and `exit` always (dotnet/runtime#107405).
 
 use support::preview1 as p1;

@@ -1,4 +1,4 @@
-//! Ends itself when it is asked for its manifest.
+//! Exits when the host asks for its manifest.
 
 struct Plugin;
 

@@ -1,4 +1,4 @@
-//! Imports what Go does for `GOOS=wasip1`, by way of the adapter: the functions that `src/runtime/os_wasip1.go`,
+//! Imports what Go imports for `GOOS=wasip1`, through the adapter: the functions that `src/runtime/os_wasip1.go`,
 //! `src/syscall/fs_wasip1.go`, `net_wasip1.go` and `os_wasip1.go` of golang/go name in `go:wasmimport`.
 
 use support::preview1 as p1;

@@ -1,4 +1,4 @@
-//! Takes from WASI what it can get. The first resource says what.
+//! Takes everything that it can get from WASI. The first resource says what.
 
 use std::io::Write as _;
 

@@ -1,5 +1,5 @@
-//! Imports what TinyGo does for `-target=wasip2`: what `src/runtime/runtime_wasip2.go` and
-//! `src/syscall/libc_wasip2.go` of tinygo-org/tinygo call, of files what a program that opens one needs.
+//! Imports what TinyGo imports for `-target=wasip2`: what `src/runtime/runtime_wasip2.go` and
+//! `src/syscall/libc_wasip2.go` of tinygo-org/tinygo call, and what a program needs that opens a file.
 
 use wasip2::{
     cli::{environment, stderr, stdin, stdout},

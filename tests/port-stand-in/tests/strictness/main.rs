@@ -1,4 +1,4 @@
-//! What the stand-in refuses, over HTTP and without the client that Berth has.
+//! What the fake server refuses, over HTTP and without Berth's client.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 

@@ -1,4 +1,4 @@
-//! Raw data, metrics and logs keep to their form and order.
+//! The form and order of raw data, metrics and logs.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

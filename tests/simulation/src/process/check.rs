@@ -1,4 +1,4 @@
-//! What a resync may say, and what Port may hold after it.
+//! What a resync may report, and what Port may contain after it.
 
 use berth_core::{Problem, UnitState};
 use berth_sync::Report;

@@ -1,4 +1,4 @@
-//! What the host took away or wrote over, judged by the truth.
+//! Judges by the truth what the host deleted or overwrote.
 
 use std::collections::BTreeMap;
 

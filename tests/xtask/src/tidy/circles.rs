@@ -1,5 +1,5 @@
-//! Circles of modules within a crate of `host/`: no way leads from a module through others back to it. A module
-//! and what is in it may know each other.
+//! Cycles of modules in a crate of `host/`: no path may lead from a module through others back to it. A module and
+//! its submodules may use each other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Source files as tokens: neither comments nor texts are taken for code.
+//! Source files as tokens, so that comments and strings do not count as code.
 
 use anyhow::{Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};

@@ -1,4 +1,4 @@
-//! What was published of the plugin contract stays as it was.
+//! Published versions of the plugin contract must not change.
 
 use std::{fs, path::Path};
 

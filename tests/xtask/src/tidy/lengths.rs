@@ -1,4 +1,4 @@
-//! How long functions and files may be.
+//! Limits on the length of functions and files.
 
 use std::path::Path;
 

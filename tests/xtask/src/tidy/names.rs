@@ -1,4 +1,4 @@
-//! Names: each type of the host has one of its own, and none of them says `told`.
+//! Names: each type of the host has its own, and none of them contains `told`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

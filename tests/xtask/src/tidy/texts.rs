@@ -1,4 +1,4 @@
-//! What must not stand in a file.
+//! Texts that no file may contain.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Nothing is taken for gone that was not proven to be read completely.
+//! A resource counts as gone only if its unit was read completely.
 
 use std::{
     thread,

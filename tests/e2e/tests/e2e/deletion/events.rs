@@ -1,4 +1,4 @@
-//! What a live event may delete: only what is recorded for the event's own account and region.
+//! A live event deletes only entities that are recorded for its own account and region.
 
 use berth_e2e::REGIONS;
 use serde_json::{Value, json};

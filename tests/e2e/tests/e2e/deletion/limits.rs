@@ -1,4 +1,4 @@
-//! What bounds a mistake that no proof can see.
+//! Limits bound mistakes that no proof can detect.
 
 use berth_e2e::{REGIONS, Resource};
 use serde_json::json;

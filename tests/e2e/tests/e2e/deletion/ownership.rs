@@ -1,4 +1,4 @@
-//! Only what is this integration's own is deleted, and everything that goes is visible.
+//! Berth deletes only entities that it owns, and reports every deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Plans that are kept, reviewed and carried out.
+//! Plans that are saved, reviewed and applied.
 
 use std::{collections::BTreeSet, fs};
 

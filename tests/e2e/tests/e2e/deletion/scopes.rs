@@ -1,4 +1,5 @@
-//! Accounts, regions and resources that the settings or the mapping leave out: kept until that is meant.
+//! Accounts, regions and resources that the settings or the mapping leave out: kept until the removal is
+//! confirmed.
 
 use berth_e2e::{Entities, REGIONS};
 use serde_json::json;

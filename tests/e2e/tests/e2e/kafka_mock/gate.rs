@@ -1,6 +1,6 @@
-//! What stands before each broker of librdkafka's cluster, because that errs in one answer: to a client
-//! that asks for its versions in a form that it does not know, it answers in that form, although the
-//! protocol wants the oldest one (KIP-511), so that only clients of its own maker go on.
+//! A gate before each broker of librdkafka's cluster. It corrects one response: if a client asks for the API
+//! versions in an unknown version of the request, the protocol wants a response in the oldest version (KIP-511),
+//! but the cluster responds in the requested one, so that only librdkafka's own client continues.
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 use std::{

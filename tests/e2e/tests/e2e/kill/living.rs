@@ -1,4 +1,4 @@
-//! An AWS that changes all the time, and what must be in Port for it.
+//! An AWS that changes all the time, and the entities that must be in Port for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

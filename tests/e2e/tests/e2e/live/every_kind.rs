@@ -1,4 +1,4 @@
-//! Every kind that follows events.
+//! Every kind that supports live events.
 
 use std::{
     collections::BTreeSet,

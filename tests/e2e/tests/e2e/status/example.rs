@@ -1,4 +1,4 @@
-//! A page with what a resync of an organization may look like, as large as a test wants it.
+//! A page that shows a resync of an organization, as large as a test needs it.
 
 use std::{fs, path::PathBuf};
 
