@@ -23,6 +23,7 @@ use crate::{
     contract::jq_v1_0::{Evaluator, Instance},
     info::UseMeter,
     isolation::{self, Placed},
+    limits::KEPT_MAPPINGS,
     output::{Evaluated, ResourceDocuments},
     plugin::{Lazy, descriptive_name, output_bound},
     runtime::Runtime,
@@ -42,10 +43,6 @@ pub(crate) struct Jq {
     most_idle: usize,
     pub(crate) used: UseMeter,
 }
-
-/// How many instances are kept in this process at least: kinds with edited mappings are read at the same time, and
-/// compiling a mapping takes as long as evaluating it on a batch.
-pub(crate) const KEPT_MAPPINGS: usize = 8;
 
 /// An instance that has compiled a mapping.
 struct MappingInstance {

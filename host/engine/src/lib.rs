@@ -394,10 +394,7 @@ impl MapperSnapshot for Snapshot {
             let (plugin, kind) = (plugin.name.to_string(), kind.clone());
             move |problem| MapError::Plugin { plugin: plugin.clone(), kind: kind.clone(), problem }
         };
-        let lost = failed(Problem::new(
-            ProblemCode::Internal,
-            "internal error: the host failed to map the batch (please report)",
-        ));
+        let lost = failed(lost_batch());
         let loader = Arc::clone(&self.loader);
         let blueprints = Blueprints::of(&mapping, &kind, &plugin.manifest);
         // The span makes log lines of the mapping thread belong to the unit of the batch.
@@ -461,6 +458,10 @@ impl MapperSnapshot for Snapshot {
         };
         self.workers.run(job).await.unwrap_or(Err(lost))
     }
+}
+
+fn lost_batch() -> Problem {
+    Problem::new(ProblemCode::Internal, "internal error: the host failed to map the batch (please report)")
 }
 
 fn no_jq(kind: &Kind) -> Problem {

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// How many compiled mappings are kept in this process at least: kinds with edited mappings are read at the same time,
+/// and compiling a mapping takes as long as evaluating it on a batch.
+pub(crate) const KEPT_MAPPINGS: usize = 8;
+
 /// The limits of a plugin for one batch. Exceeding a limit fails the batch, never the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -9,7 +9,7 @@ use std::{
 use target_lexicon::Triple;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::{EngineError, Limits, Wasi, jq::KEPT_MAPPINGS, log_lines::Lines};
+use crate::{EngineError, Limits, Wasi, limits::KEPT_MAPPINGS, log_lines::Lines};
 
 /// The resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(10);

@@ -12,8 +12,9 @@ use serde::{
     ser::SerializeMap as _,
 };
 
-pub use source::{Code, Part, Source};
-pub use trace::{Name, Traced, TracedValue, Tracer};
+pub use crate::paths::Name;
+pub use source::{SourceExpression, TemplatePart, ValueSource};
+pub use trace::{Traced, TracedValue, Tracer};
 pub use view::{BatchContext, BatchTexts, Made, ResourceView, Split};
 
 /// The members of an object, in their order.

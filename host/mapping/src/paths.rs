@@ -1,12 +1,34 @@
 //! What the expressions of a mapping read of a document, found in one pass over its text.
 
-use crate::document::Name;
 use crate::text::{Broken, Reader, Type, is_name};
 
 /// The members that the expressions of a mapping read: a tree of names.
 #[derive(Debug)]
 pub struct PathTree {
     nodes: Vec<Node>,
+}
+
+/// The name of a member on the way to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Name {
+    /// Its own name.
+    pub text: String,
+    /// Another name that it may have.
+    pub alias: Option<String>,
+}
+
+impl Name {
+    /// The names of a path.
+    pub fn path(path: &[String]) -> Vec<Self> {
+        path.iter().map(|name| Self { text: name.clone(), alias: None }).collect()
+    }
+
+    /// Whether both stand for the same member.
+    pub fn is(&self, other: &Self) -> bool {
+        self.text == other.text
+            || self.alias.as_ref() == Some(&other.text)
+            || other.alias.as_ref() == Some(&self.text)
+    }
 }
 
 /// One path of [`PathTree`].

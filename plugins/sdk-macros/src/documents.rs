@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use berth_mapping::document::{DocumentOrigin, NullPolicy, Source, ValueForm};
+use berth_mapping::document::{DocumentOrigin, NullPolicy, ValueForm, ValueSource};
 
 use crate::{
     shape::Kind,
@@ -19,14 +19,14 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
             // With the option off, the property stays as it was merged, and is not null.
             return Err(format!("`{name}`: with an option, `nulls` is `skip` or `keep`"));
         }
-        let read = Source::read(&source.value, &[])?;
+        let read = ValueSource::read(&source.value, &[])?;
         let value = value(&read, &mut objects, &mut statics);
         let value = match &source.option {
             Some(option) => format!("if is_on(context, {option:?}) {{ {value} }} else {{ None }}"),
             None => value,
         };
         _ = write!(sets, "let set{position} = {value};");
-        let is_json = matches!(read, Source::Path(_));
+        let is_json = matches!(read, ValueSource::Path(_));
         let filter = match source.nulls {
             NullPolicy::Skip if is_json => format!("set{position}.filter(|value| !value.is_null())"),
             NullPolicy::Skip | NullPolicy::Keep => format!("set{position}"),
@@ -36,12 +36,12 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
     }
     let mut context = String::new();
     for (position, (name, source)) in document.context.0.iter().enumerate() {
-        let read = Source::read(source, &[])?;
+        let read = ValueSource::read(source, &[])?;
         let value = value(&read, &mut objects, &mut statics);
         // A text is null if one of its placeholders has none.
         let value = match read {
-            Source::Template(_) => format!("Some(optional(|| Ok({value})).flatten())"),
-            Source::Path(_) | Source::Expression(_) => value,
+            ValueSource::Template(_) => format!("Some(optional(|| Ok({value})).flatten())"),
+            ValueSource::Path(_) | ValueSource::Expression(_) => value,
         };
         _ = write!(sets, "let context{position} = {value};");
         _ = write!(
@@ -91,12 +91,12 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
 }
 
 /// The code of a value, an `Option`.
-fn value(source: &Source, objects: &mut Objects, statics: &mut Statics) -> String {
+fn value(source: &ValueSource, objects: &mut Objects, statics: &mut Statics) -> String {
     let mut json = |path: &[String]| objects.json(path);
     match source {
-        Source::Path(path) => objects.option(path),
-        Source::Expression(code) => format!("Some({})", evaluate(code, statics, &mut json)),
-        Source::Template(parts) => format!("Some({})", template(parts, statics, &mut json)),
+        ValueSource::Path(path) => objects.option(path),
+        ValueSource::Expression(code) => format!("Some({})", evaluate(code, statics, &mut json)),
+        ValueSource::Template(parts) => format!("Some({})", template(parts, statics, &mut json)),
     }
 }
 
@@ -127,7 +127,7 @@ struct Objects {
     /// Each with the number of its variable.
     known: Vec<Vec<String>>,
     code: String,
-    /// Code that sets properties.
+    /// SourceExpression that sets properties.
     sets: String,
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use berth_mapping::document::{Code, Name, Source, Traced, TracedValue, Tracer, ValueForm};
+use berth_mapping::document::{Name, SourceExpression, Traced, TracedValue, Tracer, ValueForm, ValueSource};
 
 use crate::{
     resource::Members,
@@ -66,7 +66,7 @@ impl Writer<'_> {
         let sets = document.set.0.iter().map(|(_, source)| (&source.value, "set"));
         let context = document.context.0.iter().map(|(_, source)| (source, "context"));
         for (position, (source, name)) in sets.enumerate().chain(context.enumerate()) {
-            if let Source::Template(parts) = Source::read(source, &[])? {
+            if let ValueSource::Template(parts) = ValueSource::read(source, &[])? {
                 let (members, learns) = (&mut *self.members, self.learns);
                 let mut json = |path: &[String]| read(members, learns, &Name::path(path));
                 let text = template(&parts, &mut self.statics, &mut json);
@@ -109,7 +109,7 @@ impl Writer<'_> {
     /// The code of the value of a field.
     fn field(&mut self, name: &str, text: &str) -> Result<String, String> {
         let at = |reason| format!("`{name}`: {reason}");
-        let code = Code::read(text).map_err(at)?;
+        let code = SourceExpression::read(text).map_err(at)?;
         if code.is_path
             && let [path] = code.paths.as_slice()
         {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use berth_mapping::document::{Code, Part};
+use berth_mapping::document::{SourceExpression, TemplatePart};
 
 /// The expressions of a kind that are evaluated while it is mapped.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Statics {
 
 /// The code of a template: a `String`. `json` gives the code of a path, which is a `Json`.
 pub(crate) fn template(
-    parts: &[Part],
+    parts: &[TemplatePart],
     statics: &mut Statics,
     json: &mut dyn FnMut(&[String]) -> String,
 ) -> String {
@@ -41,15 +41,17 @@ pub(crate) fn template(
     for part in parts {
         // Writing to a String cannot fail.
         _ = match part {
-            Part::Literal(literal) if literal.is_empty() => Ok(()),
-            Part::Literal(literal) => write!(code, "text.push_str({literal:?});"),
-            Part::Account => write!(code, "text.push_str(&context.account_id);"),
-            Part::Region => write!(code, "text.push_str(context.region.as_deref().unwrap_or_default());"),
-            Part::Partition => write!(code, "text.push_str(&context.partition);"),
-            Part::Path(path, name) => {
+            TemplatePart::Literal(literal) if literal.is_empty() => Ok(()),
+            TemplatePart::Literal(literal) => write!(code, "text.push_str({literal:?});"),
+            TemplatePart::Account => write!(code, "text.push_str(&context.account_id);"),
+            TemplatePart::Region => {
+                write!(code, "text.push_str(context.region.as_deref().unwrap_or_default());")
+            }
+            TemplatePart::Partition => write!(code, "text.push_str(&context.partition);"),
+            TemplatePart::Path(path, name) => {
                 write!(code, "text.push_str(&filled({}, {name:?})?);", json(path))
             }
-            Part::Expression(expression, name) => {
+            TemplatePart::Expression(expression, name) => {
                 let value = evaluate(expression, statics, json);
                 write!(code, "text.push_str(&filled_by(&{value}, {name:?})?);")
             }
@@ -60,7 +62,7 @@ pub(crate) fn template(
 
 /// The code of an expression's value: a `Computed`.
 pub(crate) fn evaluate(
-    code: &Code,
+    code: &SourceExpression,
     statics: &mut Statics,
     json: &mut dyn FnMut(&[String]) -> String,
 ) -> String {

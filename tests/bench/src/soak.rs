@@ -113,8 +113,11 @@ pub(crate) fn run(programs: &Programs, resyncs: u32, progress: fn(&str)) -> Resu
     Ok(table(&samples, &events, &outcomes))
 }
 
+/// A part of the memory, by name.
+type MemoryPart = (&'static str, fn(&Sample) -> f64);
+
 /// The parts of the memory that must not grow.
-const OF_MEMORY: [(&str, fn(&Sample) -> f64); 2] =
+const OF_MEMORY: [MemoryPart; 2] =
     [("resident memory", |sample| sample.resident_mib), ("heap and stacks", |sample| sample.anonymous_mib)];
 
 fn table(samples: &[Sample], events: &BTreeMap<Event, u32>, outcomes: &BTreeMap<String, u64>) -> Table {

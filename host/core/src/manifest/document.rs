@@ -1,6 +1,6 @@
 //! Checks what a manifest declares of the resource documents of a kind.
 
-use berth_mapping::document::{DocumentShape, Part, Source};
+use berth_mapping::document::{DocumentShape, TemplatePart, ValueSource};
 
 use super::{KindManifest, ManifestError, check::refuse};
 
@@ -31,7 +31,7 @@ impl KindManifest {
             {
                 return Err(refuse(at, format!("there is no option `{option}`")));
             }
-            for path in paths(&Source::read(source, &[]).map_err(|reason| refuse(&at, reason))?) {
+            for path in paths(&ValueSource::read(source, &[]).map_err(|reason| refuse(&at, reason))?) {
                 self.check_path(path, &at)?;
             }
         }
@@ -65,16 +65,19 @@ fn sources(document: &DocumentShape) -> impl Iterator<Item = (String, &str, Opti
 }
 
 /// The paths that a source reads.
-fn paths(source: &Source) -> Vec<&Vec<String>> {
+fn paths(source: &ValueSource) -> Vec<&Vec<String>> {
     match source {
-        Source::Path(path) => vec![path],
-        Source::Expression(code) => code.paths.iter().collect(),
-        Source::Template(parts) => parts
+        ValueSource::Path(path) => vec![path],
+        ValueSource::Expression(code) => code.paths.iter().collect(),
+        ValueSource::Template(parts) => parts
             .iter()
             .flat_map(|part| match part {
-                Part::Path(path, _) => vec![path],
-                Part::Expression(code, _) => code.paths.iter().collect(),
-                Part::Literal(_) | Part::Account | Part::Region | Part::Partition => Vec::new(),
+                TemplatePart::Path(path, _) => vec![path],
+                TemplatePart::Expression(code, _) => code.paths.iter().collect(),
+                TemplatePart::Literal(_)
+                | TemplatePart::Account
+                | TemplatePart::Region
+                | TemplatePart::Partition => Vec::new(),
             })
             .collect(),
     }

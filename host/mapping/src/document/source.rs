@@ -4,18 +4,18 @@ use crate::Expression;
 
 /// A source of a value.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum ValueSource {
     /// One placeholder that is a path: `{item.Name}`.
     Path(Vec<String>),
     /// One placeholder with an expression.
-    Expression(Code),
+    Expression(SourceExpression),
     /// A text with placeholders.
-    Template(Vec<Part>),
+    Template(Vec<TemplatePart>),
 }
 
 /// A part of a template.
 #[derive(Debug, Clone)]
-pub enum Part {
+pub enum TemplatePart {
     /// A text that stays as it is.
     Literal(String),
     /// The account that is read.
@@ -27,12 +27,12 @@ pub enum Part {
     /// A path that must have a text, and the name of what is missing otherwise.
     Path(Vec<String>, String),
     /// An expression that must give a text, and the name of what is missing otherwise.
-    Expression(Code, String),
+    Expression(SourceExpression, String),
 }
 
 /// An expression in JQ, and the paths that it reads.
 #[derive(Debug, Clone)]
-pub struct Code {
+pub struct SourceExpression {
     /// Its text.
     pub text: String,
     /// The paths that it reads, in their order.
@@ -41,7 +41,7 @@ pub struct Code {
     pub is_path: bool,
 }
 
-impl Code {
+impl SourceExpression {
     /// Reads an expression.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Code {
     }
 }
 
-impl Source {
+impl ValueSource {
     /// Reads a source; `below` is a path below its value.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Source {
         let only = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         if let Some(code) = only.filter(|code| !code.contains(['{', '}'])) {
             let path = below.iter().fold(format!(".{code}"), |path, name| format!("{path}.{name}"));
-            let code = Code::read(&path)?;
+            let code = SourceExpression::read(&path)?;
             return Ok(match code.paths.as_slice() {
                 [path] if code.is_path => Self::Path(path.clone()),
                 _ => Self::Expression(code),
@@ -73,25 +73,25 @@ impl Source {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((literal, hole)) = rest.split_once('{') {
-            parts.push(Part::Literal(literal.to_owned()));
+            parts.push(TemplatePart::Literal(literal.to_owned()));
             let (code, after) =
                 hole.split_once('}').ok_or_else(|| format!("`{text}` has a brace that does not end"))?;
-            parts.push(Part::read(code)?);
+            parts.push(TemplatePart::read(code)?);
             rest = after;
         }
-        parts.push(Part::Literal(rest.to_owned()));
+        parts.push(TemplatePart::Literal(rest.to_owned()));
         Ok(Self::Template(parts))
     }
 }
 
-impl Part {
+impl TemplatePart {
     fn read(placeholder: &str) -> Result<Self, String> {
         Ok(match placeholder {
             "account" => Self::Account,
             "region" => Self::Region,
             "partition" => Self::Partition,
             _ => {
-                let code = Code::read(&format!(".{placeholder}"))?;
+                let code = SourceExpression::read(&format!(".{placeholder}"))?;
                 let name = code.paths.first().and_then(|path| path.last()).cloned().unwrap_or_default();
                 match code.paths.as_slice() {
                     [path] if code.is_path => Self::Path(path.clone(), name),

@@ -1,29 +1,7 @@
 //! Where the values of a document come from: each path of a document is traced back to the resource.
 
-use super::{Code, DocumentOrigin, DocumentShape, NullPolicy, Property, Source, ValueForm};
-
-/// The name of a member on the way to another.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Name {
-    /// Its own name.
-    pub text: String,
-    /// Another name that it may have.
-    pub alias: Option<String>,
-}
-
-impl Name {
-    /// The names of a path.
-    pub fn path(path: &[String]) -> Vec<Self> {
-        path.iter().map(|name| Self { text: name.clone(), alias: None }).collect()
-    }
-
-    /// Whether both stand for the same member.
-    pub fn is(&self, other: &Self) -> bool {
-        self.text == other.text
-            || self.alias.as_ref() == Some(&other.text)
-            || other.alias.as_ref() == Some(&self.text)
-    }
-}
+use super::{DocumentOrigin, DocumentShape, NullPolicy, Property, SourceExpression, ValueForm, ValueSource};
+use crate::paths::Name;
 
 /// Where a path of a document is found.
 #[derive(Debug, Clone)]
@@ -64,7 +42,7 @@ pub enum TracedValue {
     /// What an expression on the resource gives.
     Expression {
         /// The expression.
-        code: Code,
+        code: SourceExpression,
         /// The option that must be on.
         option: Option<String>,
     },
@@ -193,18 +171,18 @@ impl<'s> Tracer<'s> {
         rest: &[String],
         position: usize,
     ) -> Result<TracedValue, String> {
-        Ok(match Source::read(source, rest)? {
-            Source::Path(path) => TracedValue::Member {
+        Ok(match ValueSource::read(source, rest)? {
+            ValueSource::Path(path) => TracedValue::Member {
                 path: Name::path(&path),
                 form: ValueForm::AsIs,
                 option,
                 skips_null: false,
             },
-            Source::Expression(code) => TracedValue::Expression { code, option },
-            Source::Template(_) if option.is_some() => {
+            ValueSource::Expression(code) => TracedValue::Expression { code, option },
+            ValueSource::Template(_) if option.is_some() => {
                 return Err(format!("`{source}` is a text; read its parts in the mapping instead"));
             }
-            Source::Template(_) => TracedValue::Template(position),
+            ValueSource::Template(_) => TracedValue::Template(position),
         })
     }
 }

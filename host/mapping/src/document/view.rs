@@ -1,5 +1,9 @@
 //! A resource that is read as its document would be, without making it.
 
+mod computed;
+mod split;
+mod whole;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -7,33 +11,14 @@ use std::{
 
 use serde::Deserialize;
 
+use self::computed::{Computed, ComputedForm, PlacedPart, SHAPE, broken, no_object, quoted};
 use super::{
-    Code, DocumentOrigin, DocumentShape, NullPolicy, Part, Property, Source, Traced, TracedValue, Tracer,
-    ValueForm,
+    DocumentShape, Property, SourceExpression, TemplatePart, Traced, TracedValue, Tracer, ValueForm,
+    ValueSource,
 };
-use crate::{
-    EvaluationResult, Expression, Found, PathTree, Slot, State, append_str, split_list, split_object,
-    text::{member, string},
-    time::{append_time, append_times},
-};
+use crate::{Expression, Found, PathTree, Slot, State, text::member};
 
-/// What stands at a path.
-fn at<'a>(resource: &'a str, path: &[String]) -> Option<&'a str> {
-    path.iter().try_fold(resource, |text, name| match text.as_bytes().first() {
-        Some(b'{') => member(text, name).ok().flatten(),
-        _ => None,
-    })
-}
-
-fn list_of(list: &str) -> Result<Vec<&str>, String> {
-    split_list(list).map_err(|_| {
-        let start: String = list.chars().take(40).collect();
-        format!("`{start}` stands where a list is expected")
-    })
-}
-
-/// Why a resource of an unforeseen shape is refused.
-const SHAPE: &str = "it does not have the shape that the mapping reads";
+pub use split::Split;
 
 /// What a batch of resources has in common.
 #[derive(Debug, Deserialize)]
@@ -76,7 +61,7 @@ impl BatchTexts {
 pub struct ResourceView {
     shape: DocumentShape,
     /// The sources of what is set, and of the members of `__ExtraContext`.
-    sources: (Vec<Source>, Vec<Source>),
+    sources: (Vec<ValueSource>, Vec<ValueSource>),
     listed: Vec<Property>,
     /// What is read of a resource.
     paths: PathTree,
@@ -93,71 +78,6 @@ pub struct ResourceView {
     /// The properties that a document of its own needs; all of them where it is none.
     kept: Option<BTreeSet<String>>,
     split: Option<Split>,
-}
-
-/// How a resource is split that has a document for each element of a list.
-#[derive(Debug)]
-pub struct Split {
-    paths: PathTree,
-    each: Slot,
-    list_name: String,
-    join: Option<(Slot, String)>,
-    /// The item of the resource, if a mapping reads of it.
-    item: Option<Slot>,
-}
-
-impl Split {
-    fn new(shape: &DocumentShape) -> Option<Self> {
-        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
-        let path = names(shape.each.as_deref()?);
-        let mut paths = PathTree::default();
-        let each = paths.add(&path);
-        let join = shape.join.as_ref().map(|join| (paths.add(&names(&join.from)), join.by.clone()));
-        let list_name = path.last().cloned().unwrap_or_default();
-        Some(Self { paths, each, list_name, join, item: None })
-    }
-
-    /// What is read of a resource.
-    pub fn paths(&self) -> &PathTree {
-        &self.paths
-    }
-
-    /// What each document is made of: the element, what is joined to it, and the resource's item without the list.
-    ///
-    /// # Errors
-    /// Why the resource is refused.
-    pub fn parts(&self, found: &Found<'_>) -> Result<Vec<String>, String> {
-        let list = |slot: Slot| match found.state(slot) {
-            State::Text(text) => text,
-            _ => "null",
-        };
-        let elements = list_of(list(self.each))?;
-        let others = match &self.join {
-            Some((slot, _)) if list(*slot) != "null" => list_of(list(*slot))?,
-            _ => Vec::new(),
-        };
-        let by = self.join.as_ref().map(|(_, by)| by.as_str()).unwrap_or_default();
-        let key = |object: &str| {
-            member(object, by).ok().flatten().and_then(|key| string(key).ok().map(Cow::into_owned))
-        };
-        let mut rest = Vec::new();
-        if let Some(State::Text(item)) = self.item.map(|item| found.state(item)) {
-            for (name, value) in split_object(item).map_err(|_| no_object(item))? {
-                if string(name).ok().as_deref() != Some(&self.list_name) {
-                    rest.push(format!("{name}:{value}"));
-                }
-            }
-        }
-        let rest = rest.join(",");
-        let mut parts = Vec::with_capacity(elements.len());
-        for element in elements {
-            let own = if others.is_empty() { None } else { key(element) };
-            let joined = others.iter().find(|other| own.is_some() && key(other) == own);
-            let (before, joined) = joined.map_or(("", ""), |joined| (",\"joined\":", *joined));
-            parts.push(["{\"each\":", element, before, joined, ",\"item\":{", &rest, "}}"].concat());
-        }
-        Ok(parts)
-    }
 }
 
 /// Where a path of the document is found.
@@ -192,27 +112,6 @@ enum Place {
     Computed(usize),
 }
 
-/// A source that is evaluated.
-#[derive(Debug)]
-struct Computed {
-    form: ComputedForm,
-    /// Whether the resource is refused where it gives nothing.
-    is_needed: bool,
-}
-
-#[derive(Debug)]
-enum ComputedForm {
-    Expression(Expression),
-    Template(Vec<TemplatePart>),
-}
-
-#[derive(Debug)]
-enum TemplatePart {
-    Text(Part),
-    Slot(Slot, String),
-    Expression(Expression, String),
-}
-
 /// What was made of a resource, so that it can be read.
 #[derive(Debug, Default)]
 pub struct Made {
@@ -234,8 +133,8 @@ impl ResourceView {
             // There may be no steps at all.
             shape.merges().into_iter().map(|(path, optional)| (paths.add_way(&path), optional || path == ["steps"])).collect();
         let listed = shape.listed();
-        let set = shape.set.0.iter().map(|(_, source)| Source::read(&source.value, &[]));
-        let extra = shape.context.0.iter().map(|(_, source)| Source::read(source, &[]));
+        let set = shape.set.0.iter().map(|(_, source)| ValueSource::read(&source.value, &[]));
+        let extra = shape.context.0.iter().map(|(_, source)| ValueSource::read(source, &[]));
         let sources = (set.collect::<Result<Vec<_>, _>>()?, extra.collect::<Result<Vec<_>, _>>()?);
         let split = Split::new(&shape);
         let mut view = Self {
@@ -254,7 +153,7 @@ impl ResourceView {
         };
         // Texts that are set come first, as they may refuse a resource.
         for source in view.sources.0.clone() {
-            if let Source::Template(parts) = source {
+            if let ValueSource::Template(parts) = source {
                 let form = view.template(parts)?;
                 view.computed.push(Computed { form, is_needed: true });
             }
@@ -365,11 +264,11 @@ impl ResourceView {
             }
             TracedValue::Template(position) => {
                 let earlier = self.sources.0[..position].iter();
-                let position = earlier.filter(|source| matches!(source, Source::Template(_))).count();
+                let position = earlier.filter(|source| matches!(source, ValueSource::Template(_))).count();
                 (Place::Computed(position), ValueForm::AsIs, None, false)
             }
             TracedValue::ContextTemplate(position) => {
-                if let Source::Template(parts) = self.sources.1[position].clone() {
+                if let ValueSource::Template(parts) = self.sources.1[position].clone() {
                     let form = self.template(parts)?;
                     self.computed.push(Computed { form, is_needed: false });
                 }
@@ -379,7 +278,7 @@ impl ResourceView {
         Ok(Candidate { place, form, option, skips_null })
     }
 
-    fn expression(&mut self, code: &Code) -> Result<Expression, String> {
+    fn expression(&mut self, code: &SourceExpression) -> Result<Expression, String> {
         let parsed =
             Expression::parse(&code.text).ok_or_else(|| format!("`{}` needs a whole JQ", code.text))?;
         for path in parsed.paths() {
@@ -388,13 +287,13 @@ impl ResourceView {
         Ok(parsed.place(&mut self.paths))
     }
 
-    fn template(&mut self, parts: Vec<Part>) -> Result<ComputedForm, String> {
+    fn template(&mut self, parts: Vec<TemplatePart>) -> Result<ComputedForm, String> {
         let mut read = Vec::new();
         for part in parts {
             read.push(match part {
-                Part::Path(path, name) => TemplatePart::Slot(self.add(&path), name),
-                Part::Expression(code, name) => TemplatePart::Expression(self.expression(&code)?, name),
-                part => TemplatePart::Text(part),
+                TemplatePart::Path(path, name) => PlacedPart::Slot(self.add(&path), name),
+                TemplatePart::Expression(code, name) => PlacedPart::Expression(self.expression(&code)?, name),
+                part => PlacedPart::Text(part),
             });
         }
         Ok(ComputedForm::Template(read))
@@ -501,127 +400,6 @@ impl ResourceView {
         }
         Ok(document)
     }
-
-    /// The document of a resource.
-    ///
-    /// # Errors
-    /// Why the resource is refused.
-    pub fn document(
-        &self,
-        resource: &str,
-        found: &Found<'_>,
-        context: &BatchContext,
-    ) -> Result<String, String> {
-        self.whole(resource, found, context, None)
-    }
-
-    /// The document of a resource, with the properties that are [kept](Self::keep) and no others.
-    ///
-    /// # Errors
-    /// Why the resource is refused.
-    pub fn pruned(
-        &self,
-        resource: &str,
-        found: &Found<'_>,
-        context: &BatchContext,
-    ) -> Result<String, String> {
-        self.whole(resource, found, context, self.kept.as_ref())
-    }
-
-    fn whole(
-        &self,
-        resource: &str,
-        found: &Found<'_>,
-        context: &BatchContext,
-        only: Option<&BTreeSet<String>>,
-    ) -> Result<String, String> {
-        let at = |path: &[String]| at(resource, path);
-        let mut entries = Entries { only, list: Vec::new() };
-        for (path, _) in self.shape.merges() {
-            let Some(object) = at(&path).filter(|text| text.starts_with('{')) else { continue };
-            for (name, value) in split_object(object).map_err(|_| broken())? {
-                let name = string(name).map_err(|_| broken())?;
-                self.merge(&name, value, &mut entries);
-            }
-        }
-        let mut templates = 0;
-        for ((name, source), read) in self.shape.set.0.iter().zip(&self.sources.0) {
-            let value = match read {
-                Source::Path(path) => at(path).map(str::to_owned),
-                Source::Template(_) => {
-                    templates += 1;
-                    self.computed
-                        .get(templates - 1)
-                        .map(|of| of.evaluate(found, context))
-                        .transpose()?
-                        .flatten()
-                }
-                Source::Expression(code) => evaluate_alone(code, resource)?,
-            };
-            let is_null = value.as_deref().is_none_or(|value| value == "null");
-            let is_left = match source.nulls {
-                NullPolicy::Skip => is_null,
-                NullPolicy::Keep => value.is_none(),
-                NullPolicy::Write => false,
-            };
-            if !is_left && context.is_on(source.option.as_ref()) {
-                entries.put(name, value.unwrap_or_else(|| "null".to_owned()), true);
-            }
-        }
-        let mut extra = Vec::new();
-        if self.shape.origin != DocumentOrigin::None {
-            extra.push((Cow::Borrowed("AccountId"), quoted(&context.account)));
-        }
-        if let (DocumentOrigin::Region, Some(region)) = (self.shape.origin, &context.region) {
-            extra.push((Cow::Borrowed("Region"), quoted(region)));
-        }
-        for ((name, _), source) in self.shape.context.0.iter().zip(&self.sources.1) {
-            let value = match source {
-                Source::Path(path) if name == "*" => {
-                    let object = at(path).filter(|text| text.starts_with('{')).unwrap_or("{}");
-                    for (name, value) in split_object(object).map_err(|_| broken())? {
-                        extra.push((string(name).map_err(|_| broken())?, value.to_owned()));
-                    }
-                    None
-                }
-                Source::Path(path) => at(path).map(str::to_owned),
-                Source::Expression(code) => evaluate_alone(code, resource)?,
-                Source::Template(parts) => {
-                    Some(text_alone(parts, resource, context).unwrap_or("null".to_owned()))
-                }
-            };
-            if let Some(value) = value {
-                extra.push((Cow::Borrowed(name.as_str()), value));
-            }
-        }
-        Ok(entries.document(&extra, context))
-    }
-
-    /// Puts a member into the document, by the rules of the shape.
-    fn merge(&self, member: &str, value: &str, entries: &mut Entries<'_>) {
-        let small = |name: &str| {
-            name.len() == member.len()
-                && name.get(1..) == member.get(1..)
-                && name.get(..1).map(str::to_ascii_lowercase).as_deref() == member.get(..1)
-        };
-        let property = self.listed.iter().find(|property| {
-            property.name == member
-                || match &property.member {
-                    Some(other) => other == member,
-                    None => small(&property.name),
-                }
-        });
-        match property {
-            Some(property) => {
-                let mut json = Vec::new();
-                property.form.append(value, &mut json);
-                let json = String::from_utf8_lossy(&json).into_owned();
-                entries.put(&property.name, json, property.name == member);
-            }
-            None if self.shape.keep_unknown => entries.put(member, value.to_owned(), true),
-            None => {}
-        }
-    }
 }
 
 /// The text of a value that is not one of the resource as it is.
@@ -672,167 +450,4 @@ fn chosen<'c, 'a>(
         };
         (is_there && context.is_on(candidate.option.as_ref())).then_some((candidate, state))
     })
-}
-
-impl Computed {
-    /// The value as JSON; none where there is none.
-    fn evaluate(&self, found: &Found<'_>, context: &BatchContext) -> Result<Option<String>, String> {
-        match &self.form {
-            ComputedForm::Expression(expression) => match expression.evaluate(found) {
-                EvaluationResult::Value(value) => Ok(Some(json(&value))),
-                EvaluationResult::Nothing | EvaluationResult::Failed => Ok(None),
-                EvaluationResult::Deferred => Err(SHAPE.to_owned()),
-            },
-            ComputedForm::Template(parts) => {
-                let mut text = String::new();
-                for part in parts {
-                    match part {
-                        TemplatePart::Text(part) => text.push_str(literal(part, context)),
-                        TemplatePart::Slot(slot, name) => match found.state(*slot) {
-                            State::Text(json) => text.push_str(&filled(json, name)?),
-                            _ => return Err(format!("it has no `{name}`")),
-                        },
-                        TemplatePart::Expression(expression, name) => match expression.evaluate(found) {
-                            EvaluationResult::Value(value) => text.push_str(&filled(&json(&value), name)?),
-                            _ => return Err(format!("it has no `{name}`")),
-                        },
-                    }
-                }
-                Ok(Some(quoted(&text)))
-            }
-        }
-    }
-}
-
-/// The text of a part of a template that is no part of the resource.
-fn literal<'a>(part: &'a Part, context: &'a BatchContext) -> &'a str {
-    match part {
-        Part::Literal(text) => text,
-        Part::Account => &context.account,
-        Part::Region => context.region.as_deref().unwrap_or_default(),
-        Part::Partition => &context.partition,
-        Part::Path(..) | Part::Expression(..) => "",
-    }
-}
-
-/// The text that a placeholder needs.
-fn filled(json: &str, name: &str) -> Result<String, String> {
-    let text = if json.starts_with('"') { string(json).map_err(|_| broken())? } else { Cow::Borrowed("") };
-    if text.is_empty() { Err(format!("it has no `{name}`")) } else { Ok(text.into_owned()) }
-}
-
-/// The value of an expression on a resource, as JSON.
-fn evaluate_alone(code: &Code, resource: &str) -> Result<Option<String>, String> {
-    let mut paths = PathTree::default();
-    let parsed = Expression::parse(&code.text).ok_or_else(|| format!("`{}` needs a whole JQ", code.text))?;
-    let form = ComputedForm::Expression(parsed.place(&mut paths));
-    let mut found = Found::default();
-    paths.find(resource, &mut found).map_err(|_| broken())?;
-    let ComputedForm::Expression(expression) = &form else { return Ok(None) };
-    Ok(match expression.evaluate(&found) {
-        EvaluationResult::Value(value) => Some(json(&value)),
-        _ => None,
-    })
-}
-
-/// The text of a template on a resource, as JSON.
-fn text_alone(parts: &[Part], resource: &str, context: &BatchContext) -> Option<String> {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            Part::Path(path, name) => {
-                let code =
-                    Code { text: format!(".{}", path.join(".")), paths: vec![path.clone()], is_path: true };
-                text.push_str(&filled(&evaluate_alone(&code, resource).ok()??, name).ok()?);
-            }
-            Part::Expression(code, name) => {
-                text.push_str(&filled(&evaluate_alone(code, resource).ok()??, name).ok()?);
-            }
-            part => text.push_str(literal(part, context)),
-        }
-    }
-    Some(quoted(&text))
-}
-
-fn json(value: &crate::Value<'_>) -> String {
-    let mut json = Vec::new();
-    value.write(&mut json);
-    String::from_utf8_lossy(&json).into_owned()
-}
-
-fn quoted(text: &str) -> String {
-    let mut json = Vec::new();
-    append_str(text, &mut json);
-    String::from_utf8_lossy(&json).into_owned()
-}
-
-fn no_object(json: &str) -> String {
-    let start: String = json.chars().take(40).collect();
-    format!("`{start}` stands where an object is expected")
-}
-
-fn broken() -> String {
-    "it is no JSON".to_owned()
-}
-
-/// The properties of a document that is being made.
-struct Entries<'o> {
-    only: Option<&'o BTreeSet<String>>,
-    /// Name, value, and whether it came under the property's own name.
-    list: Vec<(String, String, bool)>,
-}
-
-impl Entries<'_> {
-    fn put(&mut self, name: &str, value: String, by_name: bool) {
-        if self.only.is_some_and(|only| !only.contains(name)) {
-            return;
-        }
-        match self.list.iter_mut().find(|(known, ..)| known == name) {
-            Some(entry) if by_name || !entry.2 => *entry = (name.to_owned(), value, by_name),
-            Some(_) => {}
-            None => self.list.push((name.to_owned(), value, by_name)),
-        }
-    }
-
-    fn document(&self, extra: &[(Cow<'_, str>, String)], context: &BatchContext) -> String {
-        let object = |members: &mut dyn Iterator<Item = (&str, &str)>| {
-            let members: Vec<_> = members.map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
-            format!("{{{}}}", members.join(","))
-        };
-        let properties =
-            object(&mut self.list.iter().map(|(name, value, _)| (name.as_str(), value.as_str())));
-        let mut members = vec![("Type", quoted(&context.kind)), ("Properties", properties)];
-        if !extra.is_empty() {
-            let extra = object(&mut extra.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
-            members.push(("__ExtraContext", extra));
-        }
-        members.push(("__AccountId", quoted(&context.account)));
-        if let Some(region) = &context.region {
-            members.push(("__Region", quoted(region)));
-        }
-        object(&mut members.iter().map(|(name, value)| (*name, value.as_str())))
-    }
-}
-
-impl ValueForm {
-    /// Appends a value of JSON in this form.
-    pub fn append(&self, json: &str, out: &mut Vec<u8>) {
-        let unquoted = || json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        match self {
-            Self::AsIs => out.extend_from_slice(json.as_bytes()),
-            Self::Time => append_time(out, json),
-            Self::Times(names) => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                append_times(out, json, &names);
-            }
-            // The parsed number, not its text: `+3` and `007` are numbers to Rust, but not to JSON.
-            Self::Number => match unquoted().and_then(|text| text.parse::<i64>().ok()) {
-                Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
-                None => out.extend_from_slice(json.as_bytes()),
-            },
-            Self::Boolean => out.extend_from_slice(
-                unquoted().filter(|text| matches!(*text, "true" | "false")).unwrap_or(json).as_bytes(),
-            ),
-        }
-    }
 }
