@@ -127,7 +127,7 @@ struct Objects {
     /// Each with the number of its variable.
     known: Vec<Vec<String>>,
     code: String,
-    /// SourceExpression that sets properties.
+    /// Code that sets properties.
     sets: String,
 }
 
