@@ -153,8 +153,8 @@ fn a_wrong_document_is_refused_with_its_place() {
         (json!({"set": {"Tags": {"value": "{steps.tags}", "option": "Tag"}}}), "set.Tags", "no option `Tag`"),
         (
             json!({"set": {"Tags": {"value": "{steps.tags}", "null": "keep"}}}),
-            "set.Tags",
-            "an object with `value`",
+            "set.Tags.null",
+            "expected one of `value`, `nulls`, `option`",
         ),
         (json!({"context": {"Cluster": "{parents.cluster}"}}), "context.Cluster", "no step `cluster`"),
         (json!({"origin": "planet"}), "origin", "unknown variant `planet`"),

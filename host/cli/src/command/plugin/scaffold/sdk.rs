@@ -58,8 +58,11 @@ const PACKAGES: [Package; 3] = [
         manifest: embedded!("host/mapping/Cargo.toml"),
         workspace: embedded!("Cargo.toml"),
         files: files!["host/mapping":
+            "src/document.rs", "src/document/source.rs", "src/document/trace.rs", "src/document/view.rs",
+            "src/document/view/computed.rs", "src/document/view/split.rs", "src/document/view/whole.rs",
             "src/expression.rs", "src/expression/function.rs", "src/identifier.rs", "src/letters.rs",
-            "src/lib.rs", "src/parse.rs", "src/paths.rs", "src/scan.rs", "src/text.rs", "src/value.rs",
+            "src/lib.rs", "src/parse.rs", "src/paths.rs", "src/scan.rs", "src/text.rs", "src/time.rs",
+            "src/value.rs",
         ],
     },
 ];
