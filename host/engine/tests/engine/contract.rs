@@ -123,7 +123,10 @@ async fn a_plugin_of_each_published_contract_still_maps_the_same() {
 fn members(schema: &Value, found: &mut BTreeSet<String>) {
     match schema {
         Value::Object(parts) => {
-            if let Some(Value::Object(properties)) = parts.get("properties") {
+            // A member may be called `properties` itself: what its schema has are no schemas.
+            if let Some(Value::Object(properties)) = parts.get("properties")
+                && properties.values().all(Value::is_object)
+            {
                 found.extend(properties.keys().cloned());
             }
             parts.values().for_each(|part| members(part, found));
