@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_core::{KindManifest, KindReads};
-use berth_mapping::{Expression, document::DocumentShape};
+use berth_mapping::{
+    Expression,
+    document::{DocumentShape, names_of},
+};
 use serde_json::{Map, Value, json};
 
 use crate::service::near;
@@ -40,8 +43,7 @@ fn add_elements(document: &DocumentShape, resource: &mut Value) {
     let lists = [("each", document.each.as_ref()), ("joined", document.join.as_ref().map(|join| &join.from))];
     for (name, list) in lists {
         let Some(list) = list else { continue };
-        let path: Vec<_> = list.split('.').map(ToOwned::to_owned).collect();
-        let element = match follow(resource, &path) {
+        let element = match follow(resource, &names_of(list)) {
             Ok(Value::Array(elements)) => elements.first().cloned(),
             Ok(other) => Some(other.clone()),
             Err(_) => None,
@@ -220,10 +222,10 @@ impl<'a> DocumentValidator<'a> {
     /// The objects that are merged.
     fn merged(&self) -> impl Iterator<Item = &'a Value> {
         let resource = self.resource;
-        self.document.merge_paths().into_iter().filter_map(move |path| {
-            let path: Vec<_> = path.split('.').map(ToOwned::to_owned).collect();
-            follow(resource, &path).ok()
-        })
+        self.document
+            .merge_paths()
+            .into_iter()
+            .filter_map(move |path| follow(resource, &names_of(&path)).ok())
     }
 }
 
@@ -234,7 +236,7 @@ fn path_of(source: &str) -> Option<Vec<String>> {
     parsed.paths().first().cloned()
 }
 
-/// Returns what stands at a path of a sample; null where the models do not tell.
+/// Returns what stands at a path of a sample; null where the models say nothing.
 fn follow<'v>(sample: &'v Value, path: &[String]) -> Result<&'v Value, Unknown> {
     let mut value = sample;
     for (depth, name) in path.iter().enumerate() {

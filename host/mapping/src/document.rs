@@ -17,6 +17,17 @@ pub use source::{SourceExpression, TemplatePart, ValueSource};
 pub use trace::{Traced, TracedValue, Tracer};
 pub use view::{BatchContext, BatchTexts, Made, ResourceView, Split};
 
+/// The names of a path of a resource, as in `steps.describe.Name`.
+pub fn names_of(path: &str) -> Vec<String> {
+    path.split('.').map(str::to_owned).collect()
+}
+
+/// Why a resource is refused that has something else where `expected` must stand.
+pub fn misplaced(json: &str, expected: &str) -> String {
+    let start: String = json.chars().take(40).collect();
+    format!("`{start}` stands where {expected} is expected")
+}
+
 /// The members of an object, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMembers<T>(pub Vec<(String, T)>);
@@ -241,7 +252,7 @@ impl DocumentShape {
         let paths = self.merge.clone().unwrap_or_else(|| vec!["item".to_owned()]);
         let split = |text: &String| {
             let (path, optional) = text.strip_suffix('?').map_or((text.as_str(), false), |path| (path, true));
-            (path.split('.').map(str::to_owned).collect(), optional)
+            (names_of(path), optional)
         };
         paths.iter().map(split).collect()
     }

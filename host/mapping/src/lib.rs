@@ -27,5 +27,5 @@ pub use expression::{EvaluationResult, Expression};
 pub use identifier::{PORT_IDENTIFIER_JQ, port_identifier};
 pub use parse::Parsed;
 pub use paths::{DocumentReader, Found, PathTree, Slot, State};
-pub use text::{Broken, append_float, append_str, split_list, split_object};
+pub use text::{Broken, append_bool, append_float, append_integer, append_str, split_list, split_object};
 pub use value::Value;

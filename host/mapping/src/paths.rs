@@ -41,7 +41,7 @@ struct Node {
     /// Another name of it, which counts where there is none of its own.
     alias: Option<String>,
     children: Vec<usize>,
-    /// Bits of the children's names: most members are told from all children by them.
+    /// Bits of the children's names: they rule out most members that are no child.
     known: NameSet,
     /// Whether an expression reads the value itself, not only members of it.
     wanted: bool,

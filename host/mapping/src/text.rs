@@ -301,6 +301,25 @@ pub fn append_float(number: f64, out: &mut Vec<u8>) {
     let _ = written;
 }
 
+/// Appends a value of JSON as a whole number: one in quotes loses them, anything else stays as it is.
+pub fn append_integer(out: &mut Vec<u8>, json: &str) {
+    // The parsed number, not its text: `+3` and `007` are numbers to Rust, but not to JSON.
+    match unquoted(json).and_then(|text| text.parse::<i64>().ok()) {
+        Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        None => out.extend_from_slice(json.as_bytes()),
+    }
+}
+
+/// Appends a value of JSON as true or false: one in quotes loses them, anything else stays as it is.
+pub fn append_bool(out: &mut Vec<u8>, json: &str) {
+    let text = unquoted(json).filter(|text| matches!(*text, "true" | "false"));
+    out.extend_from_slice(text.unwrap_or(json).as_bytes());
+}
+
+fn unquoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
+}
+
 /// Appends a string as JSON.
 pub fn append_str(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');

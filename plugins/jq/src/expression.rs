@@ -34,7 +34,7 @@ pub(crate) struct Expression {
     /// Its first error in a batch, with the batch: errors are known without asking what gives their texts.
     failed: RefCell<Option<(u64, String)>>,
     /// Whether each error is wanted with its own text.
-    tells_each_error: bool,
+    reports_each_error: bool,
     /// In the form that is compiled.
     code: String,
     /// Whether it reads no more of a document than was named beforehand.
@@ -92,12 +92,12 @@ impl Expression {
             // It was empty.
             let _ = whole.set(Ok(Whole::Filter(filter)));
         }
-        Ok(Self { fast, whole, failed: RefCell::default(), tells_each_error: false, code, is_pruned })
+        Ok(Self { fast, whole, failed: RefCell::default(), reports_each_error: false, code, is_pruned })
     }
 
     /// The expression, with the text of each of its errors instead of the first one of a batch.
-    pub(crate) fn telling_each_error(self) -> Self {
-        Self { tells_each_error: true, ..self }
+    pub(crate) fn reporting_each_error(self) -> Self {
+        Self { reports_each_error: true, ..self }
     }
 
     /// The first output on a document; none when there is no output.
@@ -111,7 +111,7 @@ impl Expression {
                 EvaluationResult::Value(value) => return Ok(Some(Output::Text(value))),
                 EvaluationResult::Nothing => return Ok(None),
                 EvaluationResult::Failed => match &*self.failed.borrow() {
-                    Some((batch, reason)) if *batch == BATCH.get() && !self.tells_each_error => {
+                    Some((batch, reason)) if *batch == BATCH.get() && !self.reports_each_error => {
                         return Err(reason.clone());
                     }
                     _ => has_failed = true,

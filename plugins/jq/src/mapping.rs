@@ -122,7 +122,7 @@ impl Mapping {
         let query = query.ok_or("`selector.query` is not a JQ expression")?;
         let selector = Expression::compile(query, &mut compiling.paths)
             .map_err(|reason| format!("`selector.query`, `{query}`: {reason}"))?
-            .telling_each_error();
+            .reporting_each_error();
         let items = port["itemsToParse"].as_str().map(|expression| {
             let name = port["itemsToParseName"].as_str().unwrap_or("item");
             let transform = port["itemsToParseTopLevelTransform"].as_bool().unwrap_or(true);

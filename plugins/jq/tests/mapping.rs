@@ -98,7 +98,7 @@ fn an_expression_that_gives_nothing_makes_null_and_is_told() {
         &port(&json!({"blueprint": ".kind // \"b\"", "title": null, "properties": {"p": ".id.x", "q": "1"}})),
         &json!([{"id": "i"}, {"id": "j"}, {"id": "k", "kind": "c"}]),
     );
-    let told = |blueprint: &str, count: usize, id: &str| {
+    let misconfigured = |blueprint: &str, count: usize, id: &str| {
         [
             json!({"field": "properties.p", "expression": ".id.x", "blueprint": blueprint, "count": count,
                 "reason": format!("cannot index \"{id}\" with \"x\"")}),
@@ -107,7 +107,7 @@ fn an_expression_that_gives_nothing_makes_null_and_is_told() {
         ]
     };
     // The error is that of the batch's first document.
-    let (b, c) = (told("b", 2, "i"), told("c", 1, "i"));
+    let (b, c) = (misconfigured("b", 2, "i"), misconfigured("c", 1, "i"));
     assert_eq!(output["misconfigured"], json!([b[0], c[0], b[1], c[1]]));
     assert_eq!(
         output["entities"][1],

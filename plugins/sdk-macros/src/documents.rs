@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use berth_mapping::document::{DocumentOrigin, NullPolicy, ValueForm, ValueSource};
+use berth_mapping::document::{DocumentOrigin, NullPolicy, ValueForm, ValueSource, names_of};
 
 use crate::{
     shape::Kind,
@@ -51,8 +51,7 @@ pub(crate) fn generate(kind: &Kind) -> Result<String, String> {
     }
     let mut body = String::new();
     let owner = document.owner.as_ref().map(|owner| {
-        let path: Vec<_> = owner.split('.').map(str::to_owned).collect();
-        format!("if is_foreign(context, {}) {{ return Ok(()); }}", objects.json(&path))
+        format!("if is_foreign(context, {}) {{ return Ok(()); }}", objects.json(&names_of(owner)))
     });
     let mut merges = String::new();
     for (path, optional) in document.merges() {

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use berth_mapping::document::{Name, SourceExpression, Traced, TracedValue, Tracer, ValueForm, ValueSource};
+use berth_mapping::document::{
+    Name, SourceExpression, Traced, TracedValue, Tracer, ValueForm, ValueSource, names_of,
+};
 
 use crate::{
     resource::Members,
@@ -26,7 +28,8 @@ impl Entities {
                 "`document.each` needs a mapper in code; implement `Mapper` in Rust for this kind".to_owned()
             );
         }
-        let tracer = Tracer::new(&kind.document);
+        let listed = kind.document.listed();
+        let tracer = Tracer::new(&kind.document, &listed);
         // Once to learn what is read, and once to write it down.
         Writer { kind, tracer: &tracer, members, statics: Statics::default(), learns: true }.body()?;
         let mut writer =
@@ -54,8 +57,7 @@ impl Writer<'_> {
         let document = &self.kind.document;
         let mut body = String::new();
         if let Some(owner) = &document.owner {
-            let owner: Vec<_> = owner.split('.').map(str::to_owned).collect();
-            let owner = self.member(&Name::path(&owner));
+            let owner = self.member(&Name::path(&names_of(owner)));
             _ = write!(body, "if is_foreign(context, {owner}) {{ return Ok(()); }}");
         }
         for (merge, optional) in document.merges() {
@@ -130,8 +132,8 @@ impl Writer<'_> {
         let mut inputs = Vec::new();
         for path in &code.paths {
             inputs.push(match self.tracer.trace(path).map_err(at)? {
-                Traced::Kind => "&quoted(&context.kind)".to_owned(),
-                Traced::Account => "&quoted(&context.account_id)".to_owned(),
+                Traced::Kind => "&json(&context.kind)".to_owned(),
+                Traced::Account => "&json(&context.account_id)".to_owned(),
                 Traced::Region => "&json(context.region.as_deref())".to_owned(),
                 Traced::Whole => return Err(at(WHOLE.to_owned())),
                 Traced::Nothing => "\"null\"".to_owned(),

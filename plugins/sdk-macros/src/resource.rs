@@ -16,7 +16,7 @@ struct Node {
     /// Whether its text is read, and not only members of it.
     wanted: bool,
     /// Whether it matters that it is there, and not only that it is not null.
-    tells_presence: bool,
+    presence_matters: bool,
     children: Vec<Node>,
 }
 
@@ -24,8 +24,8 @@ struct Node {
 const PARTS: [&str; 3] = ["item", "steps", "parents"];
 
 impl Members {
-    /// Has a member read; `tells_presence` is whether it matters that it is there.
-    pub(crate) fn want(&mut self, path: &[Name], tells_presence: bool) {
+    /// Has a member read; `presence_matters` is whether it matters that it is there.
+    pub(crate) fn want(&mut self, path: &[Name], presence_matters: bool) {
         let mut node = &mut self.root;
         for name in path {
             let position = node.children.iter().position(|child| child.name.is(name));
@@ -40,7 +40,7 @@ impl Members {
         }
         node.wanted = true;
         // A part of the resource is always there.
-        node.tells_presence |= tells_presence && path.len() > 1;
+        node.presence_matters |= presence_matters && path.len() > 1;
     }
 
     /// The code of a member that is wanted: a `Json`.
@@ -54,7 +54,7 @@ impl Members {
                 _ => _ = write!(code, ".m{position}"),
             }
             if node.is_text() {
-                if node.tells_presence {
+                if node.presence_matters {
                     code.push_str(".json()");
                 }
                 let below: Vec<_> = path[depth + 1..].iter().map(|name| &name.text).collect();
@@ -109,7 +109,7 @@ impl Node {
             let below = format!("{path}.{position}{}", child.name.text);
             let alias =
                 child.name.alias.as_ref().map(|alias| format!(", alias = {alias:?}")).unwrap_or_default();
-            let of = if child.is_text() && child.tells_presence {
+            let of = if child.is_text() && child.presence_matters {
                 "Present<'a>".to_owned()
             } else if child.is_text() {
                 "Json<'a>".to_owned()

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use berth_mapping::time::{append_time, append_times};
+use berth_mapping::{
+    append_bool, append_integer,
+    time::{append_time, append_times},
+};
 use serde::Serialize;
 
 use crate::{
@@ -125,20 +128,10 @@ impl Form {
             Self::AsIs => out.extend_from_slice(json.as_bytes()),
             Self::Time => append_time(out, json),
             Self::Times(names) => append_times(out, json, names),
-            // The parsed number, not its text: `+3` and `007` are numbers to Rust, but not to JSON.
-            Self::Int => match unquoted(json).and_then(|text| text.parse::<i64>().ok()) {
-                Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
-                None => out.extend_from_slice(json.as_bytes()),
-            },
-            Self::Bool => out.extend_from_slice(
-                unquoted(json).filter(|text| matches!(*text, "true" | "false")).unwrap_or(json).as_bytes(),
-            ),
+            Self::Int => append_integer(out, json),
+            Self::Bool => append_bool(out, json),
         }
     }
-}
-
-fn unquoted(json: &str) -> Option<&str> {
-    json.strip_prefix('"')?.strip_suffix('"')
 }
 
 /// Where a mapper puts its documents.

@@ -203,11 +203,6 @@ pub fn is_on(context: &Context, option: &str) -> bool {
     context.options.iter().any(|on| on == option)
 }
 
-/// A text as JSON.
-pub fn quoted(text: &str) -> String {
-    json(text)
-}
-
 /// A value as JSON; null for what is none.
 pub fn json(value: impl Serialize) -> String {
     let mut json = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use berth_mapping::document::misplaced;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct as _};
 use serde_json::value::RawValue;
 
@@ -80,8 +81,7 @@ impl<'a> Json<'a> {
     }
 
     pub(crate) fn is_no(self, expected: &str) -> Refused {
-        let start: String = self.text().chars().take(40).collect();
-        format!("`{start}` stands where {expected} is expected").into()
+        misplaced(self.text(), expected).into()
     }
 }
 

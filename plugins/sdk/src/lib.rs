@@ -5,8 +5,8 @@
 //! credentials: bytes in, bytes out.
 //!
 //! # Generated from the manifest
-//! Beside the reads, `manifest.json` says what a document of a kind is made of, and has the default
-//! mapping, which says what an entity is made of:
+//! `manifest.json` also says what a document of a kind is made of, and has the default mapping, which
+//! says what an entity is made of:
 //!
 //! ```json
 //! {"name": "acme-volume", "version": "0.1.0", "kinds": [{

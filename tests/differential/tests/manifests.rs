@@ -323,7 +323,7 @@ fn a_misspelt_member_of_documents_is_reported_with_the_nearest_name() {
         let violations = reported(pointer, value);
         assert!(violations.contains(at) && violations.contains(reason), "{pointer}: {violations}");
     }
-    // What AWS returns although its models do not tell is listed, so that it is no mistake.
+    // What AWS returns although its models do not have it is listed, so that it is no mistake.
     let mut excused = kind.clone();
     excused["document"]["times"] = json!(["StatusAt"]);
     excused["document"]["unmodeled"] = json!(["StatusAt"]);

@@ -1,6 +1,6 @@
 //! Checks what a manifest declares of the resource documents of a kind.
 
-use berth_mapping::document::{DocumentShape, TemplatePart, ValueSource};
+use berth_mapping::document::{DocumentShape, TemplatePart, ValueSource, names_of};
 
 use super::{KindManifest, ManifestError, check::refuse};
 
@@ -10,19 +10,16 @@ impl KindManifest {
         let Some(document) = &self.document else { return Ok(()) };
         let at = format!("{at}.document");
         if let Some(each) = &document.each {
-            let path: Vec<String> = each.split('.').map(str::to_owned).collect();
-            self.check_path(&path, &format!("{at}.each"))?;
+            self.check_path(&names_of(each), &format!("{at}.each"))?;
         }
         if let Some(join) = &document.join {
-            let path: Vec<String> = join.from.split('.').map(str::to_owned).collect();
-            self.check_path(&path, &format!("{at}.join.from"))?;
+            self.check_path(&names_of(&join.from), &format!("{at}.join.from"))?;
         }
         for (index, (path, _)) in document.merges().iter().enumerate() {
             self.check_path(path, &format!("{at}.merge[{index}]"))?;
         }
         if let Some(owner) = &document.owner {
-            let path: Vec<String> = owner.split('.').map(str::to_owned).collect();
-            self.check_path(&path, &format!("{at}.owner"))?;
+            self.check_path(&names_of(owner), &format!("{at}.owner"))?;
         }
         for (place, source, option) in sources(document) {
             let at = format!("{at}.{place}");

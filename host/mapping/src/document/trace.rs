@@ -57,18 +57,18 @@ pub enum TracedValue {
 #[derive(Debug)]
 pub struct Tracer<'s> {
     shape: &'s DocumentShape,
-    listed: Vec<Property>,
+    listed: &'s [Property],
 }
 
 impl<'s> Tracer<'s> {
-    /// For documents of this shape.
-    pub fn new(shape: &'s DocumentShape) -> Self {
-        Self { shape, listed: shape.listed() }
+    /// For documents of this shape, which [lists](DocumentShape::listed) these properties.
+    pub fn new(shape: &'s DocumentShape, listed: &'s [Property]) -> Self {
+        Self { shape, listed }
     }
 
     /// The properties that are listed.
-    pub fn listed(&self) -> &[Property] {
-        &self.listed
+    pub fn listed(&self) -> &'s [Property] {
+        self.listed
     }
 
     /// Where a path is found.

@@ -4,17 +4,14 @@ mod computed;
 mod split;
 mod whole;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 
-use self::computed::{Computed, ComputedForm, PlacedPart, SHAPE, broken, no_object, quoted};
+use self::computed::{Computed, ComputedForm, PlacedPart, SHAPE, broken, quoted};
 use super::{
     DocumentShape, Property, SourceExpression, TemplatePart, Traced, TracedValue, Tracer, ValueForm,
-    ValueSource,
+    ValueSource, misplaced, names_of,
 };
 use crate::{Expression, Found, PathTree, Slot, State, text::member};
 
@@ -60,15 +57,17 @@ impl BatchTexts {
 #[derive(Debug)]
 pub struct ResourceView {
     shape: DocumentShape,
-    /// The sources of what is set, and of the members of `__ExtraContext`.
-    sources: (Vec<ValueSource>, Vec<ValueSource>),
+    /// The sources of what is set.
+    set: Vec<Placed>,
+    /// The sources of the members of `__ExtraContext`.
+    extra: Vec<Placed>,
     listed: Vec<Property>,
     /// What is read of a resource.
     paths: PathTree,
     owner: Option<Slot>,
     item: Slot,
     /// The steps and the parents, which are objects.
-    parts: BTreeMap<&'static str, Slot>,
+    parts: [(&'static str, Slot); 2],
     /// The paths of the objects that are merged, with whether they may be missing.
     merges: Vec<(Slot, bool)>,
     /// Sources that are evaluated, one after the other.
@@ -112,6 +111,21 @@ enum Place {
     Computed(usize),
 }
 
+impl Candidate {
+    fn computed(position: usize, option: Option<String>) -> Self {
+        Self { place: Place::Computed(position), form: ValueForm::AsIs, option, skips_null: false }
+    }
+}
+
+/// Where a source finds its value.
+#[derive(Debug)]
+enum Placed {
+    /// At a path of the resource.
+    Path(Vec<String>),
+    /// It is computed: the position among what is.
+    Computed(usize),
+}
+
 /// What was made of a resource, so that it can be read.
 #[derive(Debug, Default)]
 pub struct Made {
@@ -126,40 +140,37 @@ impl ResourceView {
     /// When the shape has a source that cannot be read.
     pub fn new(shape: DocumentShape) -> Result<Self, String> {
         let mut paths = PathTree::default();
-        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
-        let owner = shape.owner.as_deref().map(|owner| paths.add(&names(owner)));
+        let owner = shape.owner.as_deref().map(|owner| paths.add(&names_of(owner)));
         let item = paths.add_way(&["item"]);
-        let merges =
-            // There may be no steps at all.
-            shape.merges().into_iter().map(|(path, optional)| (paths.add_way(&path), optional || path == ["steps"])).collect();
+        let parts = ["steps", "parents"].map(|part| (part, paths.add_way(&[part])));
+        // There may be no steps at all.
+        let merge =
+            |(path, optional): (Vec<String>, bool)| (paths.add_way(&path), optional || path == ["steps"]);
+        let merges = shape.merges().into_iter().map(merge).collect();
         let listed = shape.listed();
-        let set = shape.set.0.iter().map(|(_, source)| ValueSource::read(&source.value, &[]));
-        let extra = shape.context.0.iter().map(|(_, source)| ValueSource::read(source, &[]));
-        let sources = (set.collect::<Result<Vec<_>, _>>()?, extra.collect::<Result<Vec<_>, _>>()?);
         let split = Split::new(&shape);
         let mut view = Self {
             shape,
-            sources,
+            set: Vec::new(),
+            extra: Vec::new(),
             listed,
             paths,
             owner,
             item,
-            parts: BTreeMap::new(),
+            parts,
             merges,
             computed: Vec::new(),
             reads: Vec::new(),
             kept: Some(BTreeSet::new()),
             split,
         };
-        // Texts that are set come first, as they may refuse a resource.
-        for source in view.sources.0.clone() {
-            if let ValueSource::Template(parts) = source {
-                let form = view.template(parts)?;
-                view.computed.push(Computed { form, is_needed: true });
-            }
+        for position in 0..view.shape.set.0.len() {
+            let placed = view.place(&ValueSource::read(&view.shape.set.0[position].1.value, &[])?, true)?;
+            view.set.push(placed);
         }
-        for part in ["steps", "parents"] {
-            view.note_part(part);
+        for position in 0..view.shape.context.0.len() {
+            let placed = view.place(&ValueSource::read(&view.shape.context.0[position].1, &[])?, false)?;
+            view.extra.push(placed);
         }
         let required: Vec<_> = view
             .listed
@@ -173,24 +184,23 @@ impl ResourceView {
         Ok(view)
     }
 
-    /// Has a path of the resource found.
-    fn add<K: AsRef<str>>(&mut self, path: &[K]) -> Slot {
-        if let Some(first) = path.first() {
-            self.note_part(first.as_ref());
-        }
-        self.paths.add(path)
-    }
-
-    fn note_part(&mut self, name: &str) {
-        if let (Some(split), "item") = (&mut self.split, name) {
+    /// Has the item found where a resource is split, if that is what a path begins with.
+    fn note_item(&mut self, first: Option<&str>) {
+        if let (Some(split), Some("item")) = (&mut self.split, first) {
             split.item = Some(split.paths.add(&["item"]));
         }
-        for part in ["steps", "parents"] {
-            if name == part {
-                let slot = self.paths.add_way(&[part]);
-                self.parts.insert(part, slot);
-            }
-        }
+    }
+
+    /// Places a source. A text that `is_needed` refuses a resource without one of its values.
+    fn place(&mut self, source: &ValueSource, is_needed: bool) -> Result<Placed, String> {
+        let form = match source {
+            ValueSource::Path(path) => return Ok(Placed::Path(path.clone())),
+            ValueSource::Expression(code) => ComputedForm::Expression(self.expression(code)?),
+            ValueSource::Template(parts) => self.template(parts)?,
+        };
+        let is_needed = is_needed && matches!(form, ComputedForm::Template(_));
+        self.computed.push(Computed { form, is_needed, is_read: false });
+        Ok(Placed::Computed(self.computed.len() - 1))
     }
 
     /// What is read of a resource.
@@ -206,14 +216,14 @@ impl ResourceView {
         if let Some(position) = self.reads.iter().position(|(known, _)| known == path) {
             return Ok(Slot::at(position));
         }
-        let traced = Tracer::new(&self.shape).trace(path)?;
+        let traced = Tracer::new(&self.shape, &self.listed).trace(path)?;
         let read = match traced {
             Traced::Kind => Read::Kind,
             Traced::Account => Read::Account,
             Traced::Region => Read::Region,
             Traced::Nothing => Read::Nothing,
             Traced::Whole => {
-                self.note_part("item");
+                self.note_item(Some("item"));
                 Read::Whole
             }
             Traced::Values { values, below } => {
@@ -240,7 +250,7 @@ impl ResourceView {
             }
             [] => self.keep_all(),
             [first] if first == "Properties" => self.kept = None,
-            [first, ..] if first == "__ExtraContext" => self.note_part("item"),
+            [first, ..] if first == "__ExtraContext" => self.note_item(Some("item")),
             _ => {}
         }
     }
@@ -248,55 +258,56 @@ impl ResourceView {
     /// Keeps all of the document.
     pub fn keep_all(&mut self) {
         self.kept = None;
-        self.note_part("item");
+        self.note_item(Some("item"));
     }
 
     fn candidate(&mut self, value: TracedValue) -> Result<Candidate, String> {
-        let (place, form, option, skips_null) = match value {
+        Ok(match value {
             TracedValue::Member { path, form, option, skips_null } => {
-                self.note_part(path.first().map_or("", |name| &name.text));
-                (Place::Slot(self.paths.add_named(&path)), form, option, skips_null)
+                self.note_item(path.first().map(|name| name.text.as_str()));
+                Candidate { place: Place::Slot(self.paths.add_named(&path)), form, option, skips_null }
             }
             TracedValue::Expression { code, option } => {
                 let form = ComputedForm::Expression(self.expression(&code)?);
-                self.computed.push(Computed { form, is_needed: false });
-                (Place::Computed(self.computed.len() - 1), ValueForm::AsIs, option, false)
+                self.computed.push(Computed { form, is_needed: false, is_read: true });
+                Candidate::computed(self.computed.len() - 1, option)
             }
-            TracedValue::Template(position) => {
-                let earlier = self.sources.0[..position].iter();
-                let position = earlier.filter(|source| matches!(source, ValueSource::Template(_))).count();
-                (Place::Computed(position), ValueForm::AsIs, None, false)
-            }
-            TracedValue::ContextTemplate(position) => {
-                if let ValueSource::Template(parts) = self.sources.1[position].clone() {
-                    let form = self.template(parts)?;
-                    self.computed.push(Computed { form, is_needed: false });
-                }
-                (Place::Computed(self.computed.len() - 1), ValueForm::AsIs, None, false)
-            }
-        };
-        Ok(Candidate { place, form, option, skips_null })
+            TracedValue::Template(position) => Self::text(&self.set[position], &mut self.computed)?,
+            TracedValue::ContextTemplate(position) => Self::text(&self.extra[position], &mut self.computed)?,
+        })
+    }
+
+    /// A text that is read from now on.
+    fn text(placed: &Placed, computed: &mut [Computed]) -> Result<Candidate, String> {
+        let Placed::Computed(position) = placed else { return Err("a text has no path".to_owned()) };
+        computed[*position].is_read = true;
+        Ok(Candidate::computed(*position, None))
     }
 
     fn expression(&mut self, code: &SourceExpression) -> Result<Expression, String> {
         let parsed =
             Expression::parse(&code.text).ok_or_else(|| format!("`{}` needs a whole JQ", code.text))?;
         for path in parsed.paths() {
-            self.add(path);
+            self.note_item(path.first().map(String::as_str));
         }
         Ok(parsed.place(&mut self.paths))
     }
 
-    fn template(&mut self, parts: Vec<TemplatePart>) -> Result<ComputedForm, String> {
-        let mut read = Vec::new();
+    fn template(&mut self, parts: &[TemplatePart]) -> Result<ComputedForm, String> {
+        let mut placed = Vec::new();
         for part in parts {
-            read.push(match part {
-                TemplatePart::Path(path, name) => PlacedPart::Slot(self.add(&path), name),
-                TemplatePart::Expression(code, name) => PlacedPart::Expression(self.expression(&code)?, name),
-                part => PlacedPart::Text(part),
+            placed.push(match part {
+                TemplatePart::Path(path, name) => {
+                    self.note_item(path.first().map(String::as_str));
+                    PlacedPart::Slot(self.paths.add(path), name.clone())
+                }
+                TemplatePart::Expression(code, name) => {
+                    PlacedPart::Expression(self.expression(code)?, name.clone())
+                }
+                part => PlacedPart::Text(part.clone()),
             });
         }
-        Ok(ComputedForm::Template(read))
+        Ok(ComputedForm::Template(placed))
     }
 
     /// How a resource is split that may have several documents.
@@ -335,12 +346,16 @@ impl ResourceView {
                 State::Object => {}
                 State::Missing | State::Text("null") if *optional => {}
                 State::Text(text) if text.starts_with('{') => {}
-                State::Text(text) => return Err(no_object(text)),
-                State::Missing | State::Blocked => return Err(no_object("null")),
+                State::Text(text) => return Err(misplaced(text, "an object")),
+                State::Missing | State::Blocked => return Err(misplaced("null", "an object")),
             }
         }
         let mut made = Made::default();
         for computed in &self.computed {
+            if !computed.is_needed && !computed.is_read {
+                made.computed.push(None);
+                continue;
+            }
             made.computed.push(match computed.evaluate(found, context) {
                 Ok(value) => value,
                 Err(reason) if computed.is_needed => return Err(reason),
@@ -422,7 +437,7 @@ fn made_value(
         let next = match value.as_bytes().first() {
             Some(b'{') => member(&value, name).map_err(|_| broken())?.unwrap_or("null").to_owned(),
             Some(b'n') => "null".to_owned(),
-            _ => return Err(no_object(&value)),
+            _ => return Err(misplaced(&value, "an object")),
         };
         value = Cow::Owned(next);
     }

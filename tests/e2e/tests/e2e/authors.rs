@@ -167,7 +167,7 @@ fn prints_what_the_guide_shows(run: &berth_e2e::Run, shown: &[String]) {
     }
 }
 
-/// A mistake in a mapping in code is told with where it happened.
+/// The report of a mistake in a mapping in code names the place.
 fn crash_as_in_the_guide(world: &World, folder: &Path) {
     let coded = folder.join("in-code");
     let dir = coded.to_str().expect("a UTF-8 path");

@@ -14,6 +14,8 @@ pub(super) struct Computed {
     pub(super) form: ComputedForm,
     /// Whether the resource is refused where it gives nothing.
     pub(super) is_needed: bool,
+    /// Whether the mapping reads it.
+    pub(super) is_read: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,11 @@ pub(super) enum PlacedPart {
 }
 
 impl Computed {
+    /// Whether it is a text with placeholders.
+    pub(super) fn is_template(&self) -> bool {
+        matches!(self.form, ComputedForm::Template(_))
+    }
+
     /// The value as JSON; none where there is none.
     pub(super) fn evaluate(
         &self,
@@ -64,7 +71,7 @@ impl Computed {
 }
 
 /// The text of a part of a template that is no part of the resource.
-pub(super) fn literal<'a>(part: &'a TemplatePart, context: &'a BatchContext) -> &'a str {
+fn literal<'a>(part: &'a TemplatePart, context: &'a BatchContext) -> &'a str {
     match part {
         TemplatePart::Literal(text) => text,
         TemplatePart::Account => &context.account,
@@ -75,12 +82,12 @@ pub(super) fn literal<'a>(part: &'a TemplatePart, context: &'a BatchContext) -> 
 }
 
 /// The text that a placeholder needs.
-pub(super) fn filled(json: &str, name: &str) -> Result<String, String> {
+fn filled(json: &str, name: &str) -> Result<String, String> {
     let text = if json.starts_with('"') { string(json).map_err(|_| broken())? } else { Cow::Borrowed("") };
     if text.is_empty() { Err(format!("it has no `{name}`")) } else { Ok(text.into_owned()) }
 }
 
-pub(super) fn json(value: &crate::Value<'_>) -> String {
+fn json(value: &crate::Value<'_>) -> String {
     let mut json = Vec::new();
     value.write(&mut json);
     String::from_utf8_lossy(&json).into_owned()
@@ -90,11 +97,6 @@ pub(super) fn quoted(text: &str) -> String {
     let mut json = Vec::new();
     append_str(text, &mut json);
     String::from_utf8_lossy(&json).into_owned()
-}
-
-pub(super) fn no_object(json: &str) -> String {
-    let start: String = json.chars().take(40).collect();
-    format!("`{start}` stands where an object is expected")
 }
 
 pub(super) fn broken() -> String {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{super::DocumentShape, computed::no_object};
+use super::super::{DocumentShape, misplaced, names_of};
 use crate::{
     Found, PathTree, Slot, State, split_list, split_object,
     text::{member, string},
@@ -21,11 +21,10 @@ pub struct Split {
 
 impl Split {
     pub(super) fn new(shape: &DocumentShape) -> Option<Self> {
-        let names = |path: &str| -> Vec<String> { path.split('.').map(str::to_owned).collect() };
-        let path = names(shape.each.as_deref()?);
+        let path = names_of(shape.each.as_deref()?);
         let mut paths = PathTree::default();
         let each = paths.add(&path);
-        let join = shape.join.as_ref().map(|join| (paths.add(&names(&join.from)), join.by.clone()));
+        let join = shape.join.as_ref().map(|join| (paths.add(&names_of(&join.from)), join.by.clone()));
         let list_name = path.last().cloned().unwrap_or_default();
         Some(Self { paths, each, list_name, join, item: None })
     }
@@ -46,16 +45,15 @@ impl Split {
         };
         let elements = list_of(list(self.each))?;
         let others = match &self.join {
-            Some((slot, _)) if list(*slot) != "null" => list_of(list(*slot))?,
+            Some((slot, by)) if list(*slot) != "null" => {
+                let others = list_of(list(*slot))?.into_iter();
+                others.filter_map(|other| Some((key(other, by)?, other))).collect()
+            }
             _ => Vec::new(),
-        };
-        let by = self.join.as_ref().map(|(_, by)| by.as_str()).unwrap_or_default();
-        let key = |object: &str| {
-            member(object, by).ok().flatten().and_then(|key| string(key).ok().map(Cow::into_owned))
         };
         let mut rest = Vec::new();
         if let Some(State::Text(item)) = self.item.map(|item| found.state(item)) {
-            for (name, value) in split_object(item).map_err(|_| no_object(item))? {
+            for (name, value) in split_object(item).map_err(|_| misplaced(item, "an object"))? {
                 if string(name).ok().as_deref() != Some(&self.list_name) {
                     rest.push(format!("{name}:{value}"));
                 }
@@ -64,18 +62,20 @@ impl Split {
         let rest = rest.join(",");
         let mut parts = Vec::with_capacity(elements.len());
         for element in elements {
-            let own = if others.is_empty() { None } else { key(element) };
-            let joined = others.iter().find(|other| own.is_some() && key(other) == own);
-            let (before, joined) = joined.map_or(("", ""), |joined| (",\"joined\":", *joined));
+            let own = self.join.as_ref().filter(|_| !others.is_empty()).and_then(|(_, by)| key(element, by));
+            let joined = own.and_then(|own| others.iter().find(|(other, _)| *other == own));
+            let (before, joined) = joined.map_or(("", ""), |(_, joined)| (",\"joined\":", *joined));
             parts.push(["{\"each\":", element, before, joined, ",\"item\":{", &rest, "}}"].concat());
         }
         Ok(parts)
     }
 }
 
+/// The text of a member.
+fn key<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    string(member(object, name).ok()??).ok()
+}
+
 fn list_of(list: &str) -> Result<Vec<&str>, String> {
-    split_list(list).map_err(|_| {
-        let start: String = list.chars().take(40).collect();
-        format!("`{start}` stands where a list is expected")
-    })
+    split_list(list).map_err(|_| misplaced(list, "a list"))
 }

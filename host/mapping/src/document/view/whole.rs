@@ -3,13 +3,13 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{
-    super::{DocumentOrigin, NullPolicy, SourceExpression, TemplatePart, ValueForm, ValueSource},
-    BatchContext, ResourceView,
-    computed::{ComputedForm, broken, filled, json, literal, quoted},
+    super::{DocumentOrigin, NullPolicy, ValueForm},
+    BatchContext, Placed, ResourceView,
+    computed::{broken, quoted},
 };
 use crate::{
-    EvaluationResult, Expression, Found, PathTree, split_object,
-    text::{member, string},
+    Found, split_object,
+    text::{append_bool, append_integer, member, string},
     time::{append_time, append_times},
 };
 
@@ -56,19 +56,10 @@ impl ResourceView {
                 self.merge(&name, value, &mut entries);
             }
         }
-        let mut templates = 0;
-        for ((name, source), read) in self.shape.set.0.iter().zip(&self.sources.0) {
+        for ((name, source), read) in self.shape.set.0.iter().zip(&self.set) {
             let value = match read {
-                ValueSource::Path(path) => at(path).map(str::to_owned),
-                ValueSource::Template(_) => {
-                    templates += 1;
-                    self.computed
-                        .get(templates - 1)
-                        .map(|of| of.evaluate(found, context))
-                        .transpose()?
-                        .flatten()
-                }
-                ValueSource::Expression(code) => evaluate_alone(code, resource)?,
+                Placed::Path(path) => at(path).map(str::to_owned),
+                Placed::Computed(position) => self.computed[*position].evaluate(found, context)?,
             };
             let is_null = value.as_deref().is_none_or(|value| value == "null");
             let is_left = match source.nulls {
@@ -87,19 +78,21 @@ impl ResourceView {
         if let (DocumentOrigin::Region, Some(region)) = (self.shape.origin, &context.region) {
             extra.push((Cow::Borrowed("Region"), quoted(region)));
         }
-        for ((name, _), source) in self.shape.context.0.iter().zip(&self.sources.1) {
-            let value = match source {
-                ValueSource::Path(path) if name == "*" => {
+        for ((name, _), read) in self.shape.context.0.iter().zip(&self.extra) {
+            let value = match read {
+                Placed::Path(path) if name == "*" => {
                     let object = at(path).filter(|text| text.starts_with('{')).unwrap_or("{}");
                     for (name, value) in split_object(object).map_err(|_| broken())? {
                         extra.push((string(name).map_err(|_| broken())?, value.to_owned()));
                     }
                     None
                 }
-                ValueSource::Path(path) => at(path).map(str::to_owned),
-                ValueSource::Expression(code) => evaluate_alone(code, resource)?,
-                ValueSource::Template(parts) => {
-                    Some(text_alone(parts, resource, context).unwrap_or("null".to_owned()))
+                Placed::Path(path) => at(path).map(str::to_owned),
+                Placed::Computed(position) => {
+                    let computed = &self.computed[*position];
+                    let value = computed.evaluate(found, context).unwrap_or_default();
+                    // A text without one of its values is null.
+                    value.or_else(|| computed.is_template().then(|| "null".to_owned()))
                 }
             };
             if let Some(value) = value {
@@ -144,42 +137,6 @@ fn at<'a>(resource: &'a str, path: &[String]) -> Option<&'a str> {
     })
 }
 
-/// The value of an expression on a resource, as JSON.
-fn evaluate_alone(code: &SourceExpression, resource: &str) -> Result<Option<String>, String> {
-    let mut paths = PathTree::default();
-    let parsed = Expression::parse(&code.text).ok_or_else(|| format!("`{}` needs a whole JQ", code.text))?;
-    let form = ComputedForm::Expression(parsed.place(&mut paths));
-    let mut found = Found::default();
-    paths.find(resource, &mut found).map_err(|_| broken())?;
-    let ComputedForm::Expression(expression) = &form else { return Ok(None) };
-    Ok(match expression.evaluate(&found) {
-        EvaluationResult::Value(value) => Some(json(&value)),
-        _ => None,
-    })
-}
-
-/// The text of a template on a resource, as JSON.
-fn text_alone(parts: &[TemplatePart], resource: &str, context: &BatchContext) -> Option<String> {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            TemplatePart::Path(path, name) => {
-                let code = SourceExpression {
-                    text: format!(".{}", path.join(".")),
-                    paths: vec![path.clone()],
-                    is_path: true,
-                };
-                text.push_str(&filled(&evaluate_alone(&code, resource).ok()??, name).ok()?);
-            }
-            TemplatePart::Expression(code, name) => {
-                text.push_str(&filled(&evaluate_alone(code, resource).ok()??, name).ok()?);
-            }
-            part => text.push_str(literal(part, context)),
-        }
-    }
-    Some(quoted(&text))
-}
-
 /// The properties of a document that is being made.
 struct Entries<'o> {
     only: Option<&'o BTreeSet<String>>,
@@ -222,7 +179,6 @@ impl Entries<'_> {
 impl ValueForm {
     /// Appends a value of JSON in this form.
     pub fn append(&self, json: &str, out: &mut Vec<u8>) {
-        let unquoted = || json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         match self {
             Self::AsIs => out.extend_from_slice(json.as_bytes()),
             Self::Time => append_time(out, json),
@@ -230,14 +186,8 @@ impl ValueForm {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 append_times(out, json, &names);
             }
-            // The parsed number, not its text: `+3` and `007` are numbers to Rust, but not to JSON.
-            Self::Number => match unquoted().and_then(|text| text.parse::<i64>().ok()) {
-                Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
-                None => out.extend_from_slice(json.as_bytes()),
-            },
-            Self::Boolean => out.extend_from_slice(
-                unquoted().filter(|text| matches!(*text, "true" | "false")).unwrap_or(json).as_bytes(),
-            ),
+            Self::Number => append_integer(out, json),
+            Self::Boolean => append_bool(out, json),
         }
     }
 }
